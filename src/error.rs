@@ -1,0 +1,50 @@
+//! The one error of the binary: what a command answers when it could not do its work. Each boundary has an enum of
+//! its own; this one only gathers them for `main`, which prints it and exits with 2.
+
+use thiserror::Error;
+
+/// Why a command could not do its work.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// Kafka.
+    #[error(transparent)]
+    Kafka(#[from] crate::shell::kafka::KafkaError),
+    /// The HTTP port.
+    #[error(transparent)]
+    Http(#[from] crate::shell::http::HttpError),
+    /// A file.
+    #[error("{path}: {source}")]
+    File {
+        /// Path as given.
+        path: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// Stable code, printed in brackets after the message.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Config(fault) => fault.code(),
+            Self::Kafka(fault) => fault.code(),
+            Self::Http(fault) => fault.code(),
+            Self::File { .. } => "file",
+        }
+    }
+
+    /// Whether the same command may succeed later, with nothing changed by an operator.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Config(fault) => fault.is_retryable(),
+            Self::Kafka(fault) => fault.is_retryable(),
+            Self::Http(fault) => fault.is_retryable(),
+            Self::File { .. } => false,
+        }
+    }
+}

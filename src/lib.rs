@@ -1,0 +1,36 @@
+//! # Bellwether
+//!
+//! Alerts from check results and metrics on Kafka, each emitted exactly once through the loss of a process, a
+//! machine or a zone. This page is the map of the code.
+//!
+//! ```text
+//!  monitors ──▶ observations, partition p ──┬──▶ worker in zone a ─┐  one of them, the primary of p, writes
+//!                                           └──▶ worker in zone b ─┴─▶ alerts, partition p ──▶ notify ──▶ people
+//! ```
+//!
+//! ## Layers
+//!
+//! - [`wire`]: bytes to types and back. Total functions, no I/O.
+//! - [`machine`]: PURE. The partition's log in, transitions of alerts out.
+//! - [`replica`]: PURE. Who may emit which transition, and when.
+//! - [`notify`]: PURE. Which transition becomes which notification to whom, and why.
+//! - [`shell`]: thin. Each file alone names its outside thing: Kafka, ZooKeeper, HTTP, the clock, processes.
+//! - [`command`]: one thin file per subcommand: wires shells to machines.
+//!
+//! ## Invariants
+//!
+//! 1. The machine's state after record *n* of a partition depends on records 0..=n and on nothing else.
+//! 2. Every transition carries a dense sequence number of its partition, `seq`, from 1. The alerts partition itself
+//!    says what is out: its last marker.
+//! 3. A primary writes only after: lock, `init_transactions`, read-back. In that order, always.
+//! 4. The pure layers import no clock, no randomness, no I/O, no async, no hash map (`tests/tidy.rs` and Clippy).
+
+pub mod cli;
+pub mod command;
+pub mod config;
+pub mod error;
+pub mod machine;
+pub mod notify;
+pub mod replica;
+pub mod shell;
+pub mod wire;

@@ -1,0 +1,115 @@
+//! The door to Kafka: how every client of this process is set up, and what the topics are called.
+
+use crate::config;
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError as ClientError;
+use thiserror::Error;
+
+/// Names of the five topics under one prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    /// Batches and control records.
+    pub observations: String,
+    /// Transitions and markers.
+    pub alerts: String,
+    /// Rule sets.
+    pub rules: String,
+    /// What could not be read.
+    pub rejected: String,
+    /// Notify's memory.
+    pub notifications: String,
+}
+
+impl Topics {
+    /// The names under `prefix`.
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        let name = |topic: &str| format!("{prefix}.{topic}");
+        Self {
+            observations: name("observations"),
+            alerts: name("alerts"),
+            rules: name("rules"),
+            rejected: name("rejected"),
+            notifications: name("notifications"),
+        }
+    }
+}
+
+/// What every client shares: brokers, identity, security, and whatever librdkafka property the operator set.
+/// `role` ends the `client.id`, so that a broker's log tells which part of which worker is talking.
+#[must_use]
+pub fn client(config: &config::Config, role: &str) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", &config.kafka.brokers);
+    client.set("client.id", format!("bellwether-{}-{role}", config.worker));
+    client.set("client.rack", &config.zone);
+    // A dead broker is reported by the call that needed it; librdkafka's own lines would say it once a second.
+    client.set("log_level", "3");
+    client.set("socket.nagle.disable", "true");
+    for (property, value) in &config.kafka.properties {
+        client.set(property, value);
+    }
+    if let Some(password) = &config.kafka.password {
+        client.set("sasl.password", password.reveal());
+    }
+    client
+}
+
+/// What a call to Kafka can answer.
+#[derive(Debug, Error)]
+pub enum KafkaError {
+    /// No broker answered in time.
+    #[error(
+        "kafka.brokers: none of {brokers:?} answered {what} within {waited_ms} ms. Is Kafka up, and can this machine reach it?"
+    )]
+    Unreachable {
+        /// As configured.
+        brokers: String,
+        /// What was asked.
+        what: &'static str,
+        /// How long was waited, milliseconds.
+        waited_ms: u128,
+    },
+    /// A topic is not there.
+    #[error("topic {topic:?} does not exist. `bellwether topics apply` creates it")]
+    NoTopic {
+        /// Its name.
+        topic: String,
+    },
+    /// The producer was fenced: another worker is primary.
+    #[error("fenced by a newer primary of partition {partition}")]
+    Fenced {
+        /// Partition of the alerts topic.
+        partition: i32,
+    },
+    /// librdkafka's own answer.
+    #[error("kafka, while {doing}: {source}")]
+    Client {
+        /// What was being done.
+        doing: &'static str,
+        /// librdkafka's reason.
+        source: ClientError,
+    },
+}
+
+impl KafkaError {
+    /// Stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "kafka_unreachable",
+            Self::NoTopic { .. } => "kafka_no_topic",
+            Self::Fenced { .. } => "kafka_fenced",
+            Self::Client { .. } => "kafka_client",
+        }
+    }
+
+    /// Whether the same call may succeed later, with nothing changed by an operator.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Client { .. } => true,
+            Self::NoTopic { .. } | Self::Fenced { .. } => false,
+        }
+    }
+}

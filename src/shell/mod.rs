@@ -1,0 +1,7 @@
+//! Thin shells round the pure core. Each file alone names its outside thing.
+
+pub mod clock;
+pub mod http;
+pub mod kafka;
+pub mod telemetry;
+pub mod thread;

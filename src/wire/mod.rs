@@ -1,0 +1,26 @@
+//! Bytes to types and back; mirrors `schemas/`. Every function is total: it returns a [`Fault`] or a value, never
+//! panics, and never takes memory by a length that it has not checked.
+//!
+//! | topic | schema | type |
+//! |---|---|---|
+//! | observations | `observations.avsc` | [`Batch`] (borrowed, hot path) |
+//! | observations | `control.avsc` | [`Control`] |
+//! | alerts | `transition.avsc`, `marker.avsc` | [`AlertRecord`] |
+//! | rules | `rule_set.avsc` | [`RuleSet`] |
+//! | rejected | `rejected.avsc` | [`Rejected`] |
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod batch;
+mod fault;
+pub mod labels;
+pub mod record;
+pub mod yaml;
+
+pub use batch::{Batch, CheckResult, Sample};
+pub use fault::Fault;
+pub use labels::Labels;
+pub use record::{
+    AlertId, AlertRecord, AlertState, Control, Inbound, Marker, Reason, Rejected, RuleFile, RuleSet, Tick,
+    Transition,
+};
