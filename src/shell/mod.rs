@@ -1,6 +1,7 @@
 //! Thin shells round the pure core. Each file alone names its outside thing.
 
 pub mod clock;
+pub mod files;
 pub mod http;
 pub mod kafka;
 pub mod telemetry;

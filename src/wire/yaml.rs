@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn faults_have_a_place() {
-        assert_eq!(parse("a: 1\nb: [1\n").expect_err("unclosed").place.line, 3);
+        assert_eq!(parse("a: 1\nb: [1\n").expect_err("unclosed").place.line, 2);
         assert_eq!(parse("a: 1\na: 2\n").expect_err("twice").place.line, 2);
         assert_eq!(parse("").expect("empty").value, Value::Null);
     }
