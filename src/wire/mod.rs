@@ -12,8 +12,10 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod batch;
+pub mod exposition;
 mod fault;
 pub mod labels;
+pub mod perfdata;
 pub mod record;
 pub mod yaml;
 
