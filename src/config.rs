@@ -2,6 +2,7 @@
 //! refused with line, column and a suggestion, all faults reported at once.
 
 mod load;
+mod reader;
 
 pub use load::{ConfigError, load};
 

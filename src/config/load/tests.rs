@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::yaml::{self, Node, Value};
 
 fn read(text: &str) -> Result<Config, ConfigError> {
     load(&[("my.yaml".to_owned(), text.to_owned())], &|name| (name == "TOKEN").then(|| "s3cret".to_owned()))
