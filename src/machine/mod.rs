@@ -6,7 +6,10 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod index;
+pub mod promql;
 pub mod rules;
+pub mod series;
 mod summary;
 
 pub use summary::{RuleStatus, Summary};

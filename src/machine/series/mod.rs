@@ -1,0 +1,430 @@
+//! The series that rules select, and of each the samples that some rule still looks back to.
+//!
+//! A series is known by its label set and named inside by a dense [`SeriesId`], given out in first-seen order (the
+//! smallest free number first, so that ids are as deterministic as the log). A series that no rule selects is not kept;
+//! that it is not selected is remembered in the memo of the hot path, which is no state.
+//!
+//! ```text
+//!  (service, key bytes) ──memo──▶ SeriesId ──▶ page ──▶ ring of samples
+//!  Labels ──────────────index──▶ SeriesId
+//!  SelectionId ──▶ ids of the series it selects, in first-seen order
+//! ```
+//!
+//! How long a sample stays: the machine evaluates every grid point up to the log's clock (less the group's
+//! `query_offset`, which it adds to the [`Interest`]s) before it appends what the record brought. So a sample is dead
+//! once it is older than the clock by the longest lookback of the selections that its series is in.
+
+mod go_regex;
+mod ring;
+mod selector;
+
+pub use ring::{PAGE_SERIES, Point, SAMPLES_MAX, STALE_NAN_BITS, Window};
+pub use selector::{Matcher, Selector};
+
+use super::index::{Buckets, Memo};
+use crate::wire::{Labels, labels::METRIC_NAME};
+use ring::Ring;
+use siphasher::sip::SipHasher13;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
+use thiserror::Error;
+
+/// How far ahead of the log's clock a sample may be, milliseconds.
+pub const FUTURE_MS_MAX: i64 = 10 * 60 * 1000;
+/// How long a silent series is kept beyond its longest lookback before [`Store::evict`] forgets it, milliseconds.
+pub const EVICT_SLACK_MS: i64 = 10 * 60 * 1000;
+
+/// A series of the store. Valid until the series is evicted; then the number is given out again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SeriesId(pub u32);
+
+/// What one [`Interest`] selects. Valid until the next [`Store::set_interests`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SelectionId(pub u32);
+
+/// What an expression wants kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Interest {
+    /// Which series.
+    pub selector: Selector,
+    /// How far before the time of evaluation its samples are needed, milliseconds. Samples at exactly that distance
+    /// are not.
+    pub lookback_ms: i64,
+}
+
+/// Why a sample was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum SampleFault {
+    /// The series has a newer sample.
+    #[error("sample at {time_ms} ms is older than the newest of its series, {newest_ms} ms")]
+    OutOfOrder {
+        /// Event time seen.
+        time_ms: i64,
+        /// The bound.
+        newest_ms: i64,
+    },
+    /// The series has a sample of this very time, equal or not.
+    #[error("the series has a sample at {time_ms} ms already")]
+    Duplicate {
+        /// Event time seen.
+        time_ms: i64,
+    },
+    /// The sample is too far ahead of the log's clock.
+    #[error("sample at {time_ms} ms is more than {FUTURE_MS_MAX} ms ahead of the log's clock, {clock_ms} ms")]
+    FarFuture {
+        /// Event time seen.
+        time_ms: i64,
+        /// The log's clock.
+        clock_ms: i64,
+    },
+}
+
+impl SampleFault {
+    /// Stable code: label of the counter of rejected samples.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::OutOfOrder { .. } => "out_of_order",
+            Self::Duplicate { .. } => "duplicate",
+            Self::FarFuture { .. } => "far_future",
+        }
+    }
+
+    /// A sample that came late does not come earlier by being sent again.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        false
+    }
+}
+
+/// One series: its samples first, since every sample touches them.
+#[derive(Debug, Clone)]
+struct Series {
+    ring: Ring,
+    /// Event time of the newest sample ever taken, kept or not.
+    newest_ms: i64,
+    /// The longest lookback among its selections.
+    lookback_ms: i64,
+    /// The how-manieth series of this store it was: the order of [`Store::selected`].
+    first_seen: u64,
+    labels_hash: u64,
+    labels: Labels,
+}
+
+/// A thousand slots; `None` where an id is free.
+type Page = Vec<Option<Series>>;
+
+/// One distinct selector and what it selects.
+#[derive(Debug)]
+struct Selection {
+    selector: Selector,
+    lookback_ms: i64,
+    series: Vec<SeriesId>,
+}
+
+/// Every series that some rule selects.
+#[derive(Debug)]
+pub struct Store {
+    hash_key: u64,
+    memo: Memo,
+    index: Buckets,
+    pages: Vec<Page>,
+    free: BTreeSet<u32>,
+    seen: u64,
+    live: usize,
+    selections: Vec<Selection>,
+    /// Selections that pin a metric's name, by that name.
+    named: BTreeMap<Box<str>, Vec<usize>>,
+    unnamed: Vec<usize>,
+}
+
+impl Store {
+    /// An empty store that selects nothing. `hash_key` keeps writers of labels from choosing collisions; it has no
+    /// influence on what the store answers.
+    #[must_use]
+    pub fn new(hash_key: u64) -> Self {
+        Self {
+            hash_key,
+            memo: Memo::new(hash_key),
+            index: Buckets::default(),
+            pages: Vec::new(),
+            free: BTreeSet::new(),
+            seen: 0,
+            live: 0,
+            selections: Vec::new(),
+            named: BTreeMap::new(),
+            unnamed: Vec::new(),
+        }
+    }
+
+    /// What is selected from now on. Gives one id per interest, in their order; equal selectors share one. Series that
+    /// nobody selects any more are forgotten; a longer lookback starts with what is still there.
+    pub fn set_interests(&mut self, interests: Vec<Interest>) -> Vec<SelectionId> {
+        self.selections.clear();
+        self.named.clear();
+        self.unnamed.clear();
+        self.memo.clear();
+        let ids = interests.into_iter().map(|interest| self.add_selection(interest)).collect();
+        let mut series: Vec<(u64, SeriesId)> = self.live_series().map(|(id, s)| (s.first_seen, id)).collect();
+        series.sort_unstable();
+        for (_, id) in series {
+            let matched = self.matching(self.labels(id));
+            if matched.is_empty() {
+                self.forget(id);
+            } else {
+                self.join(id, &matched);
+            }
+        }
+        ids
+    }
+
+    fn add_selection(&mut self, interest: Interest) -> SelectionId {
+        let Interest { selector, lookback_ms } = interest;
+        let same = match selector.metric_name() {
+            Some(name) => self.named.entry(name.into()).or_default(),
+            None => &mut self.unnamed,
+        };
+        let at = match same.iter().find(|at| self.selections[**at].selector == selector) {
+            Some(at) => *at,
+            None => {
+                same.push(self.selections.len());
+                self.selections.push(Selection { selector, lookback_ms, series: Vec::new() });
+                self.selections.len() - 1
+            }
+        };
+        let selection = &mut self.selections[at];
+        selection.lookback_ms = selection.lookback_ms.max(lookback_ms);
+        SelectionId(number(at))
+    }
+
+    /// Which series the encoded bytes of a name and labels stand for; `None` if no rule selects it. `labels` gives the
+    /// full label set, the service among them, and is called only for bytes that are not known.
+    pub fn lookup(&mut self, service: &str, key: &[u8], labels: impl FnOnce() -> Labels) -> Option<SeriesId> {
+        let hash = self.memo.hash(service, key);
+        if let Some(found) = self.memo.get(hash, service, key) {
+            return found;
+        }
+        let found = self.lookup_labels(&labels());
+        self.memo.put(hash, service, key, found, self.live);
+        found
+    }
+
+    /// Which series has exactly these labels; `None` if no rule selects it. A series not seen yet begins here.
+    pub fn lookup_labels(&mut self, labels: &Labels) -> Option<SeriesId> {
+        let mut hasher = SipHasher13::new_with_keys(self.hash_key, 1);
+        labels.hash(&mut hasher);
+        let labels_hash = hasher.finish();
+        if let Some(id) = self.index.find(labels_hash, |id| self.labels(SeriesId(id)) == labels) {
+            return Some(SeriesId(id));
+        }
+        let matched = self.matching(labels);
+        if matched.is_empty() {
+            return None;
+        }
+        let id = self.allocate();
+        *self.slot(id) = Some(Series {
+            ring: Ring::default(),
+            newest_ms: i64::MIN,
+            lookback_ms: 0,
+            first_seen: self.seen,
+            labels_hash,
+            labels: labels.clone(),
+        });
+        self.seen += 1;
+        self.live += 1;
+        self.index.insert(labels_hash, id.0);
+        self.join(id, &matched);
+        Some(id)
+    }
+
+    /// Takes a sample. `clock_ms` is the log's clock: what is ahead of it too far is refused, and what no evaluation
+    /// after it can see is dropped.
+    pub fn append(
+        &mut self,
+        id: SeriesId,
+        time_ms: i64,
+        value: f64,
+        clock_ms: i64,
+    ) -> Result<(), SampleFault> {
+        if time_ms > clock_ms.saturating_add(FUTURE_MS_MAX) {
+            return Err(SampleFault::FarFuture { time_ms, clock_ms });
+        }
+        let series = self.series_mut(id);
+        let newest_ms = series.newest_ms;
+        match time_ms.cmp(&newest_ms) {
+            std::cmp::Ordering::Less => return Err(SampleFault::OutOfOrder { time_ms, newest_ms }),
+            std::cmp::Ordering::Equal => return Err(SampleFault::Duplicate { time_ms }),
+            std::cmp::Ordering::Greater => series.newest_ms = time_ms,
+        }
+        let stale = value.to_bits() == STALE_NAN_BITS;
+        let value = if value.is_nan() && !stale { f64::NAN } else { value };
+        series.ring.push(Point { time_ms, value }, clock_ms.saturating_sub(series.lookback_ms));
+        Ok(())
+    }
+
+    /// The labels of a series.
+    #[must_use]
+    pub fn labels(&self, id: SeriesId) -> &Labels {
+        &self.series(id).labels
+    }
+
+    /// The series that an interest selects, in first-seen order.
+    #[must_use]
+    pub fn selected(&self, selection: SelectionId) -> &[SeriesId] {
+        &self.selections[selection.0 as usize].series
+    }
+
+    /// The samples of a series in `(after_ms, to_ms]`, stale markers among them.
+    #[must_use]
+    pub fn window(&self, id: SeriesId, after_ms: i64, to_ms: i64) -> Window<'_> {
+        self.series(id).ring.window(after_ms, to_ms)
+    }
+
+    /// The newest sample in `(after_ms, to_ms]`, which may be a stale marker.
+    #[must_use]
+    pub fn latest(&self, id: SeriesId, after_ms: i64, to_ms: i64) -> Option<Point> {
+        self.window(id, after_ms, to_ms).last()
+    }
+
+    /// Forgets every series that was silent for longer than its longest lookback and [`EVICT_SLACK_MS`]. Call it at
+    /// times that the log decides.
+    pub fn evict(&mut self, clock_ms: i64) {
+        let silent = |series: &Series| {
+            series.newest_ms <= clock_ms.saturating_sub(series.lookback_ms).saturating_sub(EVICT_SLACK_MS)
+        };
+        let gone: BTreeSet<SeriesId> =
+            self.live_series().filter(|(_, series)| silent(series)).map(|(id, _)| id).collect();
+        if gone.is_empty() {
+            return;
+        }
+        self.memo.forget(|id| gone.contains(&id));
+        for selection in &mut self.selections {
+            selection.series.retain(|id| !gone.contains(id));
+        }
+        gone.into_iter().for_each(|id| self.forget(id));
+    }
+
+    /// Feeds the logical state to a hasher: what two replicas must agree on. The memo and capacities are left out.
+    pub fn hash_into(&self, hasher: &mut blake3::Hasher) {
+        let count = |hasher: &mut blake3::Hasher, n: usize| _ = hasher.update(&(n as u64).to_le_bytes());
+        count(hasher, self.live);
+        for (id, series) in self.live_series() {
+            hasher.update(&id.0.to_le_bytes());
+            hasher.update(&series.first_seen.to_le_bytes());
+            hasher.update(&series.newest_ms.to_le_bytes());
+            hasher.update(&series.lookback_ms.to_le_bytes());
+            count(hasher, series.labels.len());
+            for text in series.labels.iter().flat_map(|(name, value)| [name, value]) {
+                count(hasher, text.len());
+                hasher.update(text.as_bytes());
+            }
+            count(hasher, series.ring.len());
+            for point in series.ring.window(i64::MIN, i64::MAX).iter() {
+                hasher.update(&point.time_ms.to_le_bytes());
+                hasher.update(&point.value.to_bits().to_le_bytes());
+            }
+        }
+    }
+
+    /// How many series are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Whether no series is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// Memory taken, bytes, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let text = |labels: &Labels| -> usize {
+            labels.iter().map(|(name, value)| name.len() + value.len() + 2 * size_of::<Box<str>>()).sum()
+        };
+        let series: usize = self.live_series().map(|(_, s)| s.ring.bytes() + text(&s.labels)).sum();
+        let slots: usize = self.pages.iter().map(|page| page.capacity() * size_of::<Option<Series>>()).sum();
+        let selections: usize =
+            self.selections.iter().map(|s| s.series.capacity() * size_of::<SeriesId>()).sum();
+        series + slots + selections + self.memo.bytes() + self.index.bytes()
+    }
+
+    /// The key under which whoever groups by labels hashes them, too.
+    #[must_use]
+    pub fn hash_key(&self) -> u64 {
+        self.hash_key
+    }
+
+    /// Selections that a series with these labels is in.
+    fn matching(&self, labels: &Labels) -> Vec<usize> {
+        let named = self.named.get(labels.get(METRIC_NAME)).map_or(&[][..], Vec::as_slice);
+        let candidates = named.iter().chain(&self.unnamed).copied();
+        candidates.filter(|at| self.selections[*at].selector.matches(labels)).collect()
+    }
+
+    /// Enters a series into its selections.
+    fn join(&mut self, id: SeriesId, matched: &[usize]) {
+        let lookback_ms = matched.iter().map(|at| self.selections[*at].lookback_ms).max().unwrap_or(0);
+        self.series_mut(id).lookback_ms = lookback_ms;
+        for at in matched {
+            self.selections[*at].series.push(id);
+        }
+    }
+
+    /// Frees a series' id. Its selections and the memo are the caller's.
+    fn forget(&mut self, id: SeriesId) {
+        if let Some(series) = self.slot(id).take() {
+            self.index.remove(series.labels_hash, id.0);
+            self.free.insert(id.0);
+            self.live -= 1;
+        }
+    }
+
+    fn allocate(&mut self) -> SeriesId {
+        if let Some(id) = self.free.pop_first() {
+            return SeriesId(id);
+        }
+        if self.pages.last().is_none_or(|page| page.len() == PAGE_SERIES) {
+            self.pages.push(Vec::with_capacity(PAGE_SERIES));
+        }
+        let full = (self.pages.len() - 1) * PAGE_SERIES;
+        let page = &mut self.pages[full / PAGE_SERIES];
+        page.push(None);
+        SeriesId(number(full + page.len() - 1))
+    }
+
+    fn slot(&mut self, id: SeriesId) -> &mut Option<Series> {
+        &mut self.pages[id.0 as usize / PAGE_SERIES][id.0 as usize % PAGE_SERIES]
+    }
+
+    fn series(&self, id: SeriesId) -> &Series {
+        let slot = &self.pages[id.0 as usize / PAGE_SERIES][id.0 as usize % PAGE_SERIES];
+        match slot {
+            Some(series) => series,
+            None => panic!("series {} was evicted", id.0),
+        }
+    }
+
+    fn series_mut(&mut self, id: SeriesId) -> &mut Series {
+        match self.slot(id) {
+            Some(series) => series,
+            None => panic!("series {} was evicted", id.0),
+        }
+    }
+
+    /// Every live series, in order of ids.
+    fn live_series(&self) -> impl Iterator<Item = (SeriesId, &Series)> {
+        let slots = self.pages.iter().flatten().enumerate();
+        slots.filter_map(|(at, slot)| Some((SeriesId(number(at)), slot.as_ref()?)))
+    }
+}
+
+/// Series and selections are counted in 32 bits: four thousand million of them do not fit into memory.
+fn number(at: usize) -> u32 {
+    match u32::try_from(at) {
+        Ok(at) => at,
+        Err(_) => panic!("more than 2^32 series or selections"),
+    }
+}

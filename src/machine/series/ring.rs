@@ -1,0 +1,90 @@
+//! The samples of one series, newest last, and the pages that hold a thousand series each.
+
+use std::collections::VecDeque;
+
+/// Most samples one series keeps, whatever its rules look back; then the oldest leaves early. A year of one sample each
+/// half minute: a bound on memory, not a setting.
+pub const SAMPLES_MAX: usize = 1 << 20;
+/// Series per page: the unit that a snapshot shares and a later write copies.
+pub const PAGE_SERIES: usize = 1024;
+/// Prometheus's mark for "this series ended here". A NaN like no arithmetic makes it.
+pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
+
+/// One sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// Event time, milliseconds since the epoch.
+    pub time_ms: i64,
+    /// Its value; NaN is canonical, or Prometheus's stale marker.
+    pub value: f64,
+}
+
+impl Point {
+    /// Whether it says that the series ended, rather than carrying a value.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.value.to_bits() == STALE_NAN_BITS
+    }
+}
+
+/// The samples in a span of time, oldest first, in the ring's two pieces.
+#[derive(Debug, Clone, Copy)]
+pub struct Window<'a> {
+    head: &'a [Point],
+    tail: &'a [Point],
+}
+
+impl<'a> Window<'a> {
+    /// Every sample, oldest first, stale markers among them.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Point> + use<'a> {
+        self.head.iter().chain(self.tail).copied()
+    }
+
+    /// The newest sample.
+    #[must_use]
+    pub fn last(&self) -> Option<Point> {
+        self.tail.last().or(self.head.last()).copied()
+    }
+}
+
+/// What the hot path touches of one series.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ring {
+    points: VecDeque<Point>,
+}
+
+impl Ring {
+    /// Adds the newest sample and drops those at or before `cut_ms`, which no evaluation to come can see.
+    pub(super) fn push(&mut self, point: Point, cut_ms: i64) {
+        while self.points.front().is_some_and(|oldest| oldest.time_ms <= cut_ms)
+            || self.points.len() >= SAMPLES_MAX
+        {
+            self.points.pop_front();
+        }
+        if point.time_ms > cut_ms {
+            self.points.push_back(point);
+        }
+    }
+
+    /// The samples in `(after_ms, to_ms]`.
+    pub(super) fn window(&self, after_ms: i64, to_ms: i64) -> Window<'_> {
+        let (head, tail) = self.points.as_slices();
+        Window { head: between(head, after_ms, to_ms), tail: between(tail, after_ms, to_ms) }
+    }
+
+    /// How many samples are kept.
+    pub(super) fn len(&self) -> usize {
+        self.points.len()
+    }
+
+    /// Bytes taken on the heap.
+    pub(super) fn bytes(&self) -> usize {
+        self.points.capacity() * size_of::<Point>()
+    }
+}
+
+fn between(points: &[Point], after_ms: i64, to_ms: i64) -> &[Point] {
+    let from = points.partition_point(|point| point.time_ms <= after_ms);
+    let to = points.partition_point(|point| point.time_ms <= to_ms);
+    &points[from..to.max(from)]
+}
