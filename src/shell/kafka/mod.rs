@@ -1,5 +1,8 @@
 //! The door to Kafka: how every client of this process is set up, and what the topics are called.
 
+pub mod assignment;
+pub mod consumer;
+
 use crate::config;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError as ClientError;

@@ -1,0 +1,261 @@
+//! Who hosts what: the consumer group of a zone, `bellwether.<cluster>.<zone>`.
+//!
+//! Kafka's group coordinator gives each partition to one worker of every zone; this file joins the group and hands
+//! the answer on as [`GroupEvent`]s. It fetches no records: what it is assigned it pauses at once, and
+//! [`super::consumer`] reads the data by manual assignment, from offsets of the worker's own choosing. It does commit
+//! the offsets that the machines have applied, so that every Kafka tool shows the lag of a zone.
+//!
+//! Membership is static (`group.instance.id` is the worker's id): a worker that is killed and comes back within
+//! [`SESSION_TIMEOUT`] finds its partitions where they were, and nobody else has rebuilt them in between. A planned
+//! stop leaves the group, so that the others take over at once.
+
+use super::{KafkaError, client};
+use crate::config::Config;
+use crate::shell::http::Readiness;
+use crate::shell::{clock, thread};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError as ClientError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long the group waits for a silent worker before it gives its partitions to others of the zone.
+pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often applied offsets are committed.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+/// How long a leaving worker waits for its goodbye to be sent.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
+/// The condition that stands in `/-/ready` until the group has spoken.
+const CONDITION: &str = "group";
+
+/// What the group decided. The worker's host thread acts on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GroupEvent {
+    /// This worker hosts these partitions from now on.
+    Assigned(Vec<i32>),
+    /// This worker no longer hosts these partitions.
+    Revoked(Vec<i32>),
+    /// Another process has joined with this worker's id: this one is out for good. Stop hosting.
+    Fenced,
+}
+
+/// Name of the consumer group of a zone.
+#[must_use]
+pub fn group_id(config: &Config) -> String {
+    format!("bellwether.{}.{}", config.cluster, config.zone)
+}
+
+/// The offsets that machines have applied: written by the machine threads once a batch, committed from here.
+#[derive(Debug, Default)]
+pub struct Applied(Mutex<BTreeMap<i32, i64>>);
+
+impl Applied {
+    /// `next` is the offset of the first record of `partition` that its machine has not seen.
+    pub fn set(&self, partition: i32, next: i64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, next);
+    }
+
+    fn of(&self, partitions: impl Iterator<Item = i32>) -> Vec<(i32, i64)> {
+        let applied = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        partitions.filter_map(|partition| Some((partition, *applied.get(&partition)?))).collect()
+    }
+}
+
+/// Membership of the zone's group. Dropped, it goes without a word, as a killed process would.
+#[derive(Debug)]
+pub struct Assignment {
+    ending: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Assignment {
+    /// Joins the group on a thread of its own. Kafka may be away: `/-/ready` then says so, and the group is joined
+    /// when it comes back.
+    pub fn start(
+        config: &Config,
+        topic: &str,
+        applied: Arc<Applied>,
+        readiness: Arc<Readiness>,
+        events: Sender<GroupEvent>,
+    ) -> Result<Self, KafkaError> {
+        let group = group_id(config);
+        readiness.not_ready(CONDITION, format!("joining consumer group {group}"));
+        let context = GroupContext {
+            topic: topic.to_owned(),
+            hosted: Mutex::default(),
+            applied,
+            readiness: Arc::clone(&readiness),
+            events,
+        };
+        let failed = |source| KafkaError::Client { doing: "making the group's consumer", source };
+        let consumer: BaseConsumer<GroupContext> = client(config, "group")
+            .set("group.id", &group)
+            .set("group.instance.id", &config.worker)
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", SESSION_TIMEOUT.as_millis().to_string())
+            .set("heartbeat.interval.ms", "2000")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            // It never reads, so where it would begin is of no account; the end asks for least.
+            .set("auto.offset.reset", "latest")
+            .set("queued.min.messages", "1")
+            .set("queued.max.messages.kbytes", "64")
+            // A topic made or grown later is seen within this time.
+            .set("topic.metadata.refresh.interval.ms", "10000")
+            .create_with_context(context)
+            .map_err(failed)?;
+        consumer.subscribe(&[topic]).map_err(failed)?;
+        let (ending, ended) = channel();
+        let thread = thread::spawn("group", move || run(&consumer, &ended, &readiness))
+            .map_err(|_| failed(ClientError::ClientCreation("no thread left".to_owned())))?;
+        Ok(Self { ending, thread })
+    }
+
+    /// A planned stop: commits what is applied, leaves the group, and returns when that is done (at most three
+    /// seconds; a group whose broker is away is left by time-out).
+    pub fn leave(self) {
+        if self.ending.send(()).is_ok() {
+            let _ = self.thread.join();
+        }
+    }
+}
+
+/// The thread: serves the group until told to leave (a word) or to go (the channel closes).
+fn run(consumer: &BaseConsumer<GroupContext>, ended: &Receiver<()>, readiness: &Readiness) {
+    let mut next_commit = clock::monotonic() + COMMIT_EVERY;
+    loop {
+        match ended.try_recv() {
+            Ok(()) => return leave(consumer),
+            Err(TryRecvError::Disconnected) => return,
+            Err(TryRecvError::Empty) => {}
+        }
+        // A record that was on its way when its partition was paused is dropped here.
+        if let Some(Err(fault)) = consumer.poll(Duration::from_millis(100)) {
+            heed(consumer.context(), readiness, &fault);
+        }
+        if clock::monotonic() >= next_commit {
+            next_commit = clock::monotonic() + COMMIT_EVERY;
+            consumer.context().commit(consumer);
+        }
+    }
+}
+
+fn heed(context: &GroupContext, readiness: &Readiness, fault: &ClientError) {
+    let code = fault.rdkafka_error_code();
+    if code == Some(RDKafkaErrorCode::FencedInstanceId) || code == Some(RDKafkaErrorCode::Fatal) {
+        let why = "another process has joined the group with this worker's id; give each its own with --id";
+        tracing::error!("put out of the group: {why}");
+        readiness.not_ready(CONDITION, why);
+        let _ = context.events.send(GroupEvent::Fenced);
+    } else if code == Some(RDKafkaErrorCode::UnknownTopicOrPartition) {
+        let why = KafkaError::NoTopic { topic: context.topic.clone() }.to_string();
+        tracing::warn!("waiting: {why}");
+        readiness.not_ready(CONDITION, why);
+    } else if matches!(
+        code,
+        Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure)
+    ) {
+        // The host thread asks for metadata and reports Kafka's absence as its own condition.
+        tracing::debug!(%fault, "group's consumer");
+    } else {
+        tracing::warn!(%fault, "group's consumer");
+    }
+}
+
+fn leave(consumer: &BaseConsumer<GroupContext>) {
+    consumer.context().commit(consumer);
+    // A static member says goodbye on `unsubscribe`, not on close.
+    consumer.unsubscribe();
+    let deadline = clock::monotonic() + LEAVE_WITHIN;
+    while !consumer.context().hosted().is_empty() && clock::monotonic() < deadline {
+        let _ = consumer.poll(Duration::from_millis(20));
+    }
+    // The request is on its way when the last partition is unassigned; this lets it out before the client goes.
+    let _ = consumer.poll(Duration::from_millis(200));
+}
+
+/// What librdkafka calls back into, on the group's thread.
+struct GroupContext {
+    topic: String,
+    /// Partition to the offset that was committed last; `i64::MIN` where none was.
+    hosted: Mutex<BTreeMap<i32, i64>>,
+    applied: Arc<Applied>,
+    readiness: Arc<Readiness>,
+    events: Sender<GroupEvent>,
+}
+
+impl GroupContext {
+    fn hosted(&self) -> std::sync::MutexGuard<'_, BTreeMap<i32, i64>> {
+        self.hosted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Commits what has been applied since the last time. Asynchronous: the answer comes to `commit_callback`.
+    fn commit(&self, consumer: &BaseConsumer<Self>) {
+        let mut hosted = self.hosted();
+        let applied = self.applied.of(hosted.keys().copied());
+        let mut list = TopicPartitionList::new();
+        for (partition, next) in applied {
+            if hosted.insert(partition, next) != Some(next)
+                && let Err(fault) = list.add_partition_offset(&self.topic, partition, Offset::Offset(next))
+            {
+                tracing::warn!(%fault, partition, next, "offset not committed");
+            }
+        }
+        if list.count() > 0
+            && let Err(fault) = consumer.commit(&list, CommitMode::Async)
+        {
+            tracing::debug!(%fault, "offsets not committed");
+        }
+    }
+}
+
+impl ClientContext for GroupContext {
+    fn error(&self, fault: ClientError, reason: &str) {
+        tracing::debug!(%fault, reason, "group's consumer");
+    }
+}
+
+impl ConsumerContext for GroupContext {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(list) = rebalance {
+            let partitions = partitions(list);
+            if !consumer.assignment_lost() {
+                self.commit(consumer);
+            }
+            self.hosted().retain(|partition, _| !partitions.contains(partition));
+            let _ = self.events.send(GroupEvent::Revoked(partitions));
+        }
+    }
+
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(list) => {
+                if let Err(fault) = consumer.pause(list) {
+                    tracing::warn!(%fault, "the group's own consumer could not be paused: it fetches in vain");
+                }
+                let partitions = partitions(list);
+                self.hosted().extend(partitions.iter().map(|partition| (*partition, i64::MIN)));
+                self.readiness.ready(CONDITION);
+                let _ = self.events.send(GroupEvent::Assigned(partitions));
+            }
+            Rebalance::Revoke(_) => {}
+            Rebalance::Error(fault) => tracing::warn!(%fault, "group's rebalance"),
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        if let Err(fault) = result {
+            // The next commit, a second later, carries these offsets too or later ones.
+            self.hosted().values_mut().for_each(|committed| *committed = i64::MIN);
+            tracing::debug!(%fault, "offsets not committed");
+        }
+    }
+}
+
+fn partitions(list: &TopicPartitionList) -> Vec<i32> {
+    list.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect()
+}
