@@ -59,6 +59,12 @@ pub enum Fault {
     /// The same label name twice in one sample.
     #[error("a label name stands twice in one sample")]
     DuplicateLabel,
+    /// The record is sound, but of a schema that does not belong on the topic that it was read from.
+    #[error("a record of schema {schema} does not belong here")]
+    UnexpectedSchema {
+        /// Schema that the fingerprint named.
+        schema: &'static str,
+    },
     /// apache-avro could not resolve or read the datum.
     #[error("the datum does not match its schema {schema}")]
     Mismatch {
@@ -80,6 +86,7 @@ impl Fault {
             Self::OutOfBounds { .. } => "out_of_bounds",
             Self::NotUtf8 { .. } => "not_utf8",
             Self::DuplicateLabel => "duplicate_label",
+            Self::UnexpectedSchema { .. } => "unexpected_schema",
             Self::Mismatch { .. } => "schema_mismatch",
         }
     }

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// Name of the label that holds the metric's name.
 pub const METRIC_NAME: &str = "__name__";
+/// Metric name of the series that a check's results make.
+pub const CHECK_STATUS: &str = "check_status";
 
 /// A label set: sorted by name, names unique, no empty value (an empty value is the same as no label, as in
 /// Prometheus). Two equal sets are equal field by field.

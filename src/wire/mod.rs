@@ -3,7 +3,7 @@
 //!
 //! | topic | schema | type |
 //! |---|---|---|
-//! | observations | `observations.avsc` | [`Batch`] (borrowed, hot path) |
+//! | observations | `observations.avsc` | [`Batch`] (borrowed, hot path), [`ObservationsWriter`] |
 //! | observations | `control.avsc` | [`Control`] |
 //! | alerts | `transition.avsc`, `marker.avsc` | [`AlertRecord`] |
 //! | rules | `rule_set.avsc` | [`RuleSet`] |
@@ -12,17 +12,24 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod batch;
+mod bounds;
+mod codec;
+mod cursor;
 pub mod exposition;
 mod fault;
+mod hex;
 pub mod labels;
 pub mod perfdata;
 pub mod record;
+mod schema;
+mod writer;
 pub mod yaml;
 
-pub use batch::{Batch, CheckResult, Sample};
+pub use batch::{Batch, CheckResult, Checks, Sample, Samples};
 pub use fault::Fault;
 pub use labels::Labels;
 pub use record::{
     AlertId, AlertRecord, AlertState, Control, Inbound, Marker, Reason, Rejected, RuleFile, RuleSet, Tick,
     Transition,
 };
+pub use writer::ObservationsWriter;

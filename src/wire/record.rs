@@ -1,7 +1,7 @@
 //! The records of every topic but the observations batch, as Rust types. Field by field they mirror `schemas/*.avsc`,
 //! whose doc strings are the contract with other writers and readers.
 
-use super::{Batch, Labels};
+use super::{Batch, Labels, hex};
 use serde::{Deserialize, Serialize};
 
 /// Largest record that is read, bytes. A larger one is refused unread.
@@ -14,6 +14,8 @@ pub const NAME_BYTES_MAX: usize = 1024;
 pub const VALUE_BYTES_MAX: usize = 8192;
 /// Longest output text of a check result, bytes.
 pub const OUTPUT_BYTES_MAX: usize = 64 << 10;
+/// Latest time that is read, milliseconds since the epoch: the end of the year 9999. The earliest is 0.
+pub const TIME_MS_MAX: i64 = 253_402_300_799_999;
 
 /// What one record of the observations topic holds.
 #[derive(Debug)]
@@ -66,9 +68,11 @@ pub struct RuleFile {
     pub content: String,
 }
 
-/// Identity of an alert: the first 16 bytes of BLAKE3 over the rule's name and the alert's label set.
+/// Identity of an alert: the first 16 bytes of BLAKE3 over the rule's name and the alert's label set
+/// ([`AlertId::of`]). 32 hexadecimal digits in text and JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct AlertId(pub [u8; 16]);
+#[serde(transparent)]
+pub struct AlertId(#[serde(with = "hex")] pub [u8; 16]);
 
 /// As 32 hexadecimal digits.
 impl std::fmt::Display for AlertId {
@@ -160,6 +164,7 @@ pub struct Marker {
     /// Its `ordinal`.
     pub ordinal: i32,
     /// BLAKE3 chain over all transitions up to `seq`: `hash(previous hash, bytes of the transition)`.
+    #[serde(with = "hex")]
     pub running_hash: [u8; 32],
     /// How often a primary was promoted on this partition, from 1. One more than the last marker's at each promotion.
     pub epoch: i64,
@@ -206,8 +211,10 @@ pub struct Rejected {
     /// Its LogAppendTime, milliseconds since the epoch.
     pub append_ms: i64,
     /// Its key.
+    #[serde(with = "apache_avro::serde::bytes")]
     pub key: Vec<u8>,
     /// Its value, cut at [`RECORD_BYTES_MAX`] minus 16 KiB.
+    #[serde(with = "apache_avro::serde::bytes")]
     pub value: Vec<u8>,
     /// Length of the value before it was cut, bytes.
     pub value_bytes: i64,

@@ -1,0 +1,179 @@
+//! Records of every topic to bytes and back. Written as Avro single-object encoding by the current schema; read from
+//! any published one.
+
+use super::record::TIME_MS_MAX;
+use super::schema::{self, Kind};
+use super::{
+    AlertId, AlertRecord, Batch, Control, Fault, Inbound, Labels, Marker, Rejected, RuleSet, Tick, Transition,
+};
+use serde::{Deserialize, Serialize};
+
+#[cfg(test)]
+mod tests;
+
+impl<'a> Inbound<'a> {
+    /// Reads one record of the observations topic. A batch by the current schema is borrowed and nothing is allocated;
+    /// an older writer's is brought to the current schema first.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, Fault> {
+        let framed = schema::open(bytes)?;
+        match framed.kind() {
+            Kind::Observations => match framed.current_body() {
+                Some(body) => Batch::parse(body),
+                None => Batch::parse_owned(framed.upgraded_body()?),
+            }
+            .map(Self::Observations),
+            Kind::Control => {
+                let ControlRecord { command } = framed.decode()?;
+                command.checked().map(Self::Control)
+            }
+            Kind::Transition | Kind::Marker | Kind::RuleSet | Kind::Rejected => Err(framed.unexpected()),
+        }
+    }
+}
+
+/// `control.avsc`: a record round the union, so that fields of its own can join it later.
+#[derive(Deserialize)]
+#[serde(rename = "Control")]
+struct ControlRecord {
+    command: Control,
+}
+
+#[derive(Serialize)]
+#[serde(rename = "Control")]
+struct ControlRef<'a> {
+    command: &'a Control,
+}
+
+impl Control {
+    /// The record's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        schema::encode(Kind::Control, &ControlRef { command: self })
+    }
+
+    fn checked(self) -> Result<Self, Fault> {
+        match self {
+            Self::Tick(Tick { wall_ms, .. }) => {
+                within(
+                    "command.wall_ms",
+                    wall_ms,
+                    0..=TIME_MS_MAX,
+                    "0 to 253402300799999 ms since the epoch",
+                )?;
+                Ok(self)
+            }
+            Self::Rules(rules) => rules.checked().map(Self::Rules),
+        }
+    }
+}
+
+impl RuleSet {
+    /// Reads one record of the rules topic.
+    pub fn read(bytes: &[u8]) -> Result<Self, Fault> {
+        let framed = schema::open(bytes)?;
+        if framed.kind() != Kind::RuleSet {
+            return Err(framed.unexpected());
+        }
+        framed.decode::<Self>()?.checked()
+    }
+
+    /// The record's bytes. Readers refuse more than [`super::record::RECORD_BYTES_MAX`] of them: who writes looks.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        schema::encode(Kind::RuleSet, self)
+    }
+
+    fn checked(self) -> Result<Self, Fault> {
+        within("version", self.version, 1..=i64::MAX, "1 or more")?;
+        let service_label = i64::try_from(self.service_label.len()).unwrap_or(i64::MAX);
+        within("service_label", service_label, 1..=1024, "1 to 1024 bytes")?;
+        Ok(self)
+    }
+}
+
+impl AlertRecord {
+    /// Reads one record of the alerts topic.
+    pub fn read(bytes: &[u8]) -> Result<Self, Fault> {
+        let framed = schema::open(bytes)?;
+        match framed.kind() {
+            Kind::Transition => {
+                let transition: Transition = framed.decode()?;
+                within("seq", transition.seq, 1..=i64::MAX, "1 or more")?;
+                Ok(Self::Transition(Box::new(transition)))
+            }
+            Kind::Marker => {
+                let marker: Marker = framed.decode()?;
+                within("seq", marker.seq, 0..=i64::MAX, "0 or more")?;
+                Ok(Self::Marker(marker))
+            }
+            Kind::Observations | Kind::Control | Kind::RuleSet | Kind::Rejected => Err(framed.unexpected()),
+        }
+    }
+
+    /// The record's bytes: equal records are equal bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Transition(transition) => transition.encode(),
+            Self::Marker(marker) => schema::encode(Kind::Marker, marker),
+        }
+    }
+}
+
+impl Transition {
+    /// The record's bytes: equal transitions are equal bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        schema::encode(Kind::Transition, self)
+    }
+
+    /// The running hash after this transition: BLAKE3 over the hash before it and the bytes of [`Self::encode`].
+    /// Before the first transition it is 32 zero bytes.
+    #[must_use]
+    pub fn chain(&self, previous: &[u8; 32]) -> [u8; 32] {
+        *blake3::Hasher::new().update(previous).update(&self.encode()).finalize().as_bytes()
+    }
+}
+
+impl Rejected {
+    /// Reads one record of the rejected topic.
+    pub fn read(bytes: &[u8]) -> Result<Self, Fault> {
+        let framed = schema::open(bytes)?;
+        if framed.kind() != Kind::Rejected {
+            return Err(framed.unexpected());
+        }
+        framed.decode()
+    }
+
+    /// The record's bytes. Who makes the record cuts its value.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        schema::encode(Kind::Rejected, self)
+    }
+}
+
+impl AlertId {
+    /// The identity of the alert that `rule` has for `labels`: the first 16 bytes of BLAKE3 over the rule's name and
+    /// each label's name and value in order, every text behind its length in 8 bytes, little end first.
+    #[must_use]
+    pub fn of(rule: &str, labels: &Labels) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        let texts = labels.iter().flat_map(|(name, value)| [name, value]);
+        for text in [rule].into_iter().chain(texts) {
+            hasher.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_le_bytes());
+            hasher.update(text.as_bytes());
+        }
+        let mut id = [0; 16];
+        id.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        Self(id)
+    }
+}
+
+fn within(
+    field: &'static str,
+    value: i64,
+    range: std::ops::RangeInclusive<i64>,
+    bound: &'static str,
+) -> Result<(), Fault> {
+    if range.contains(&value) { Ok(()) } else { Err(Fault::OutOfBounds { field, value, bound }) }
+}
