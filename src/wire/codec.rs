@@ -26,7 +26,9 @@ impl<'a> Inbound<'a> {
                 let ControlRecord { command } = framed.decode()?;
                 command.checked().map(Self::Control)
             }
-            Kind::Transition | Kind::Marker | Kind::RuleSet | Kind::Rejected => Err(framed.unexpected()),
+            Kind::Transition | Kind::Marker | Kind::RuleSet | Kind::Rejected | Kind::Notification => {
+                Err(framed.unexpected())
+            }
         }
     }
 }
@@ -106,7 +108,9 @@ impl AlertRecord {
                 within("seq", marker.seq, 0..=i64::MAX, "0 or more")?;
                 Ok(Self::Marker(marker))
             }
-            Kind::Observations | Kind::Control | Kind::RuleSet | Kind::Rejected => Err(framed.unexpected()),
+            Kind::Observations | Kind::Control | Kind::RuleSet | Kind::Rejected | Kind::Notification => {
+                Err(framed.unexpected())
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 //! | alerts | `transition.avsc`, `marker.avsc` | [`AlertRecord`] |
 //! | rules | `rule_set.avsc` | [`RuleSet`] |
 //! | rejected | `rejected.avsc` | [`Rejected`] |
+//! | notifications | `notification.avsc` | [`NotifyEntry`] |
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -19,6 +20,7 @@ pub mod exposition;
 mod fault;
 mod hex;
 pub mod labels;
+mod notification;
 pub mod perfdata;
 pub mod record;
 mod schema;
@@ -28,6 +30,7 @@ pub mod yaml;
 pub use batch::{Batch, CheckResult, Checks, Sample, Samples};
 pub use fault::Fault;
 pub use labels::Labels;
+pub use notification::{Delivery, HeldAlert, NotifyEntry, NotifyPosition, NotifyReason};
 pub use record::{
     AlertId, AlertRecord, AlertState, Control, Inbound, Marker, Reason, Rejected, RuleFile, RuleSet, Tick,
     Transition,

@@ -38,6 +38,7 @@ pub(super) enum Kind {
     Marker,
     RuleSet,
     Rejected,
+    Notification,
 }
 
 impl Kind {
@@ -49,6 +50,7 @@ impl Kind {
             Self::Marker => "marker",
             Self::RuleSet => "rule_set",
             Self::Rejected => "rejected",
+            Self::Notification => "notification",
         }
     }
 }
@@ -92,6 +94,11 @@ const PUBLISHED: &[Published] = &[
         kind: Kind::Rejected,
         fingerprint: 0x470f_22e3_a429_1c20,
         json: include_str!("../../schemas/rejected.avsc"),
+    },
+    Published {
+        kind: Kind::Notification,
+        fingerprint: 0x4c67_df4b_17f9_4610,
+        json: include_str!("../../schemas/notification.avsc"),
     },
 ];
 
