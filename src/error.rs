@@ -15,6 +15,9 @@ pub enum Error {
     /// The HTTP port.
     #[error(transparent)]
     Http(#[from] crate::shell::http::HttpError),
+    /// The operating system has no thread or no file descriptor left.
+    #[error("cannot start: {0}")]
+    System(std::io::Error),
     /// A file.
     #[error("{path}: {source}")]
     File {
@@ -33,6 +36,7 @@ impl Error {
             Self::Config(fault) => fault.code(),
             Self::Kafka(fault) => fault.code(),
             Self::Http(fault) => fault.code(),
+            Self::System(_) => "system",
             Self::File { .. } => "file",
         }
     }
@@ -44,6 +48,7 @@ impl Error {
             Self::Config(fault) => fault.is_retryable(),
             Self::Kafka(fault) => fault.is_retryable(),
             Self::Http(fault) => fault.is_retryable(),
+            Self::System(_) => true,
             Self::File { .. } => false,
         }
     }

@@ -5,5 +5,6 @@ pub mod clock;
 pub mod files;
 pub mod http;
 pub mod kafka;
+pub mod signal;
 pub mod telemetry;
 pub mod thread;

@@ -2,6 +2,7 @@
 
 pub mod assignment;
 pub mod consumer;
+pub mod outbox;
 
 use crate::config;
 use rdkafka::ClientConfig;
