@@ -120,12 +120,15 @@ impl<'a> Iterator for Samples<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Sample<'a>> {
-        next_item(&mut self.cursor, &mut self.left)?;
-        let start = self.cursor.at();
-        self.cursor.walk_text()?;
-        skip_labels(&mut self.cursor)?;
-        let key = self.cursor.since(start);
-        Some(Sample { key, time_ms: self.cursor.walk_long()?, value: self.cursor.walk_double()? })
+        let mut cursor = self.cursor;
+        next_item(&mut cursor, &mut self.left)?;
+        let start = cursor.at();
+        cursor.skip_text()?;
+        skip_labels(&mut cursor)?;
+        let key = cursor.since(start);
+        let sample = Sample { key, time_ms: cursor.walk_long()?, value: cursor.walk_double()? };
+        self.cursor = cursor;
+        Some(sample)
     }
 }
 
@@ -174,7 +177,7 @@ impl CheckResult<'_> {
     pub fn labels(&self) -> Labels {
         let mut cursor = Cursor::new(self.key, 0);
         for _host_and_check in 0..2 {
-            cursor.walk_text();
+            cursor.skip_text();
         }
         let own = [(METRIC_NAME, CHECK_STATUS), ("host", self.host), ("check", self.check)];
         Labels::new(Pairs::new(cursor).map(|(n, v)| (text(n), text(v))).chain(own))
@@ -222,7 +225,7 @@ fn skip_labels(cursor: &mut Cursor<'_>) -> Option<()> {
             return Some(());
         }
         for _ in 0..2 * count {
-            cursor.walk_text()?;
+            cursor.skip_text()?;
         }
     }
 }
@@ -284,6 +287,59 @@ fn check_key<const TEXTS: usize>(
     texts: &[TextBounds; TEXTS],
     reserved: &[&str],
 ) -> Result<(), Fault> {
+    let mut ahead = *cursor;
+    if check_plain_key(&mut ahead, texts, reserved).is_some() {
+        *cursor = ahead;
+        return Ok(());
+    }
+    check_any_key(cursor, texts, reserved)
+}
+
+/// The key that nearly every sample has: ASCII, no text over 63 bytes, labels in one block and sorted. `None` says
+/// nothing about the key but that [`check_any_key`] has to look at it.
+#[inline]
+fn check_plain_key<const TEXTS: usize>(
+    cursor: &mut Cursor<'_>,
+    texts: &[TextBounds; TEXTS],
+    reserved: &[&str],
+) -> Option<()> {
+    let start = cursor.at();
+    for bounds in texts {
+        let length = cursor.walk_short().filter(|length| *length >= bounds.min)?;
+        cursor.skip(length);
+    }
+    let count = cursor.walk_short()?;
+    let mut previous = (0, &[][..]);
+    for _ in 0..count {
+        let length = cursor.walk_short()?;
+        let (prefix, name) = (cursor.peek_prefix(length)?, cursor.peek(length)?);
+        // Rising prefixes are rising names. An empty name and all that begin like a reserved one go the long way.
+        let rises = prefix > previous.0 || (prefix == previous.0 && name > previous.1);
+        if !rises || name.is_empty() || reserved.iter().any(|reserved| prefix_of(reserved) == prefix) {
+            return None;
+        }
+        previous = (prefix, name);
+        cursor.skip(length);
+        let length = cursor.walk_short()?;
+        cursor.skip(length);
+    }
+    let closed = count == 0 || cursor.walk_short()? == 0;
+    (closed && !cursor.since(start).is_empty() && cursor.since(start).is_ascii()).then_some(())
+}
+
+/// [`Cursor::peek_prefix`] of a text of our own.
+const fn prefix_of(text: &str) -> u64 {
+    let mut prefix = [0; 8];
+    let mut at = 0;
+    while at < 8 && at < text.len() {
+        prefix[at] = text.as_bytes()[at];
+        at += 1;
+    }
+    u64::from_be_bytes(prefix)
+}
+
+/// Any key, each bound checked and each fault named.
+fn check_any_key(cursor: &mut Cursor<'_>, texts: &[TextBounds], reserved: &[&str]) -> Result<(), Fault> {
     let start = cursor.at();
     for bounds in texts {
         cursor.text(bounds)?;

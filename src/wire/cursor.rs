@@ -22,12 +22,13 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn left(&self) -> usize {
-        self.bytes.len() - self.at
+        self.bytes.len().saturating_sub(self.at)
     }
 
-    /// The bytes from `start` to here.
+    /// The bytes from `start` to here; none where one of the two lies beyond the body.
+    #[inline]
     pub(super) fn since(&self, start: usize) -> &'a [u8] {
-        &self.bytes[start..self.at]
+        self.bytes.get(start..self.at).unwrap_or_default()
     }
 
     fn truncated(&self) -> Fault {
@@ -40,15 +41,19 @@ impl<'a> Cursor<'a> {
         let first = *self.bytes.get(self.at)?;
         self.at += 1;
         if first < 0x80 {
-            return Some(i64::from(first >> 1) ^ -i64::from(first & 1));
+            return Some(zigzag(u64::from(first)));
         }
-        let mut raw = u64::from(first & 0x7f);
-        for shift in (7..70).step_by(7) {
+        self.at -= 1;
+        if let Some(value) = self.walk_eight() {
+            return Some(value);
+        }
+        let mut raw = 0;
+        for shift in (0..70).step_by(7) {
             let byte = *self.bytes.get(self.at)?;
             self.at += 1;
             raw |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
-                return Some((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed());
+                return Some(zigzag(raw));
             }
         }
         // An eleventh byte: no 64-bit number. Left as the end of the bytes, which `long` tells apart.
@@ -56,11 +61,72 @@ impl<'a> Cursor<'a> {
         None
     }
 
+    /// A varint of at most eight bytes, times among them, without a loop: the groups of seven bits are pushed together
+    /// in pairs, then fours, then eights.
+    #[inline]
+    fn walk_eight(&mut self) -> Option<i64> {
+        let (bytes, _) = self.bytes.get(self.at..)?.split_first_chunk::<8>()?;
+        let raw = u64::from_le_bytes(*bytes);
+        let ends = !raw & 0x8080_8080_8080_8080;
+        let length = ends.trailing_zeros() / 8 + 1;
+        if length > 8 {
+            return None;
+        }
+        self.at += length as usize;
+        let groups = raw & (u64::MAX >> (64 - 8 * length)) & 0x7f7f_7f7f_7f7f_7f7f;
+        let pairs = (groups & 0x007f_007f_007f_007f) | ((groups & 0x7f00_7f00_7f00_7f00) >> 1);
+        let fours = (pairs & 0x0000_3fff_0000_3fff) | ((pairs & 0x3fff_0000_3fff_0000) >> 2);
+        Some(zigzag((fours & 0x0000_0000_0fff_ffff) | ((fours & 0x0fff_ffff_0000_0000) >> 4)))
+    }
+
+    /// A number from 0 to 63 that stands in one byte, as nearly every length and count does.
+    #[inline]
+    pub(super) fn walk_short(&mut self) -> Option<usize> {
+        let byte = *self.bytes.get(self.at)?;
+        if byte & 0x81 != 0 {
+            return None;
+        }
+        self.at += 1;
+        Some(usize::from(byte >> 1))
+    }
+
+    /// Steps over a text without a look at it.
+    #[inline]
+    pub(super) fn skip_text(&mut self) -> Option<()> {
+        let length = match self.walk_short() {
+            Some(length) => length,
+            None => usize::try_from(self.walk_long()?).ok()?,
+        };
+        self.at = self.at.checked_add(length)?;
+        Some(())
+    }
+
+    /// The first eight bytes of the text of `length` that begins here, zeros behind its end, as a number that sorts
+    /// as they do. `None` near the end of the body.
+    #[inline]
+    pub(super) fn peek_prefix(&self, length: usize) -> Option<u64> {
+        let (bytes, _) = self.bytes.get(self.at..)?.split_first_chunk::<8>()?;
+        let prefix = u64::from_be_bytes(*bytes);
+        Some(if length < 8 { prefix & !(u64::MAX >> (8 * length)) } else { prefix })
+    }
+
+    /// Steps over `length` bytes, which may lie beyond the body: whoever reads next finds out.
+    #[inline]
+    pub(super) fn skip(&mut self, length: usize) {
+        self.at += length;
+    }
+
+    /// The next `length` bytes.
+    #[inline]
+    pub(super) fn peek(&self, length: usize) -> Option<&'a [u8]> {
+        self.bytes.get(self.at..self.at.checked_add(length)?)
+    }
+
     /// The bytes of a string or of a `bytes` value.
     #[inline]
     pub(super) fn walk_text(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.walk_long()?).ok()?;
-        let text = self.bytes.get(self.at..self.at.checked_add(length)?)?;
+        let text = self.peek(length)?;
         self.at += length;
         Some(text)
     }
@@ -100,9 +166,8 @@ impl<'a> Cursor<'a> {
         let length = self.long(bounds.field)?;
         match usize::try_from(length) {
             Ok(bytes) if (bounds.min..=bounds.max).contains(&bytes) => {
-                let end = self.at + bytes;
-                let text = self.bytes.get(self.at..end).ok_or_else(|| self.truncated())?;
-                self.at = end;
+                let text = self.peek(bytes).ok_or_else(|| self.truncated())?;
+                self.at += bytes;
                 Ok(text)
             }
             _ => Err(Fault::OutOfBounds { field: bounds.field, value: length, bound: bounds.words }),
@@ -127,6 +192,11 @@ impl<'a> Cursor<'a> {
     pub(super) fn double(&mut self) -> Result<f64, Fault> {
         self.walk_double().ok_or_else(|| self.truncated())
     }
+}
+
+#[inline]
+fn zigzag(raw: u64) -> i64 {
+    (raw >> 1).cast_signed() ^ -(raw & 1).cast_signed()
 }
 
 /// How long one field's text may be.

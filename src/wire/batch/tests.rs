@@ -65,6 +65,7 @@ fn same_values(batch: &Batch<'_>, oracle: &Oracle) -> Result<(), TestCaseError> 
     prop_assert_eq!(batch.service(), &oracle.service);
     prop_assert_eq!(batch.samples().count(), oracle.samples.len());
     for (walked, read) in batch.samples().zip(&oracle.samples) {
+        prop_assert!(!read.labels.contains_key(METRIC_NAME));
         let mut labels = Labels::from(read.labels.clone());
         labels.set(METRIC_NAME, &read.name);
         prop_assert_eq!(walked.labels(), labels);
@@ -73,6 +74,7 @@ fn same_values(batch: &Batch<'_>, oracle: &Oracle) -> Result<(), TestCaseError> 
     }
     prop_assert_eq!(batch.checks().count(), oracle.checks.len());
     for (walked, read) in batch.checks().zip(&oracle.checks) {
+        prop_assert!([METRIC_NAME, "host", "check"].iter().all(|own| !read.labels.contains_key(*own)));
         let mut labels = Labels::from(read.labels.clone());
         labels.set(METRIC_NAME, CHECK_STATUS);
         labels.set("host", &read.host);
@@ -134,7 +136,7 @@ fn any_text() -> impl Strategy<Value = String> {
 }
 
 fn any_label_name() -> impl Strategy<Value = String> {
-    prop_oneof![12 => "[a-z_]{1,6}", 2 => "\\PC{1,6}", 1 => Just("host".to_owned()), 1 => any_text()]
+    prop_oneof![12 => "[a-z_]{1,6}", 2 => "\\PC{1,6}", 1 => Just("host".to_owned()), 1 => Just("__name__".to_owned()), 1 => any_text()]
 }
 
 fn any_time() -> impl Strategy<Value = i64> {
@@ -254,7 +256,8 @@ fn every_prefix_of_a_batch_is_refused_and_the_whole_is_read() {
 #[test]
 fn a_label_name_may_stand_once_in_any_order() {
     assert_eq!(verdict(&body(&[sample(&[("b", "1"), ("a", "2")])])), Ok(()));
-    for twice in [[("a", "1"), ("a", "2")], [("b", "1"), ("__name__", "x")]] {
+    for twice in [[("a", "1"), ("a", "2")], [("b", "1"), ("__name__", "x")], [("__name__", "x"), ("b", "1")]]
+    {
         assert_eq!(verdict(&body(&[sample(&twice)])), Err(Fault::DuplicateLabel));
     }
     let apart = sample(&[("a", "1"), ("b", "2"), ("a", "3")]);
