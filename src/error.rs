@@ -12,6 +12,9 @@ pub enum Error {
     /// Kafka.
     #[error(transparent)]
     Kafka(#[from] crate::shell::kafka::KafkaError),
+    /// ZooKeeper.
+    #[error(transparent)]
+    ZooKeeper(#[from] crate::shell::zookeeper::ZooKeeperError),
     /// The HTTP port.
     #[error(transparent)]
     Http(#[from] crate::shell::http::HttpError),
@@ -35,6 +38,7 @@ impl Error {
         match self {
             Self::Config(fault) => fault.code(),
             Self::Kafka(fault) => fault.code(),
+            Self::ZooKeeper(fault) => fault.code(),
             Self::Http(fault) => fault.code(),
             Self::System(_) => "system",
             Self::File { .. } => "file",
@@ -47,6 +51,7 @@ impl Error {
         match self {
             Self::Config(fault) => fault.is_retryable(),
             Self::Kafka(fault) => fault.is_retryable(),
+            Self::ZooKeeper(fault) => fault.is_retryable(),
             Self::Http(fault) => fault.is_retryable(),
             Self::System(_) => true,
             Self::File { .. } => false,

@@ -2,9 +2,13 @@
 
 pub mod check;
 pub mod clock;
+pub mod emitter;
 pub mod files;
 pub mod http;
 pub mod kafka;
+pub mod lock;
+pub mod registry;
 pub mod signal;
 pub mod telemetry;
 pub mod thread;
+pub mod zookeeper;

@@ -3,6 +3,8 @@
 pub mod assignment;
 pub mod consumer;
 pub mod outbox;
+pub mod producer;
+pub mod tail;
 
 use crate::config;
 use rdkafka::ClientConfig;

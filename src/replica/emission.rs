@@ -1,0 +1,198 @@
+//! How a replica becomes primary, emits, and steps back: the half of [`Replica`] that talks to the producer.
+
+use super::state::{Lock, Out, Replica};
+use super::{
+    Action, BACKOFF_MS, BACKOFF_MS_MAX, Failure, GIVE_UP_MS, LOCK_ONLY_MS, Reason, Role, SLOW_COMMIT_MS,
+    STOP_MS,
+};
+use crate::wire::Marker;
+
+impl Replica {
+    // ---- promotion, in the one order that is safe
+
+    pub(super) fn promote(&mut self, reason: Reason, actions: &mut Vec<Action>) {
+        self.promoting_ms = self.now_ms;
+        self.go(Role::Initialising, reason, actions);
+        actions.push(Action::Initialise);
+    }
+
+    /// Without the lock, although another may hold it: safe by the fence.
+    pub(super) fn take_over(&mut self, actions: &mut Vec<Action>) {
+        self.overrode_lock = self.lock == Lock::Theirs;
+        self.promote(Reason::TransitionUnseen, actions);
+    }
+
+    pub(super) fn initialised(&mut self, actions: &mut Vec<Action>) {
+        if self.role == Role::Initialising {
+            self.go(Role::ReadingBack, Reason::Initialised, actions);
+            actions.push(Action::ReadBack);
+        }
+    }
+
+    pub(super) fn initialise_failed(&mut self, failure: Failure, actions: &mut Vec<Action>) {
+        if self.role != Role::Initialising {
+            return;
+        }
+        match failure {
+            Failure::Fenced => self.fence(Reason::ProducerFenced, actions),
+            Failure::Broken => self.step_back(Reason::NoProgress, BACKOFF_MS, actions),
+            Failure::TimedOut if self.is_out_of_time() => {
+                self.step_back(Reason::NoProgress, BACKOFF_MS, actions);
+            }
+            Failure::TimedOut => actions.push(Action::Initialise),
+        }
+    }
+
+    pub(super) fn read_back(&mut self, marker: Option<&Marker>, actions: &mut Vec<Action>) {
+        if self.role != Role::ReadingBack {
+            return;
+        }
+        if marker.map_or(0, |marker| marker.seq) < self.out.seq {
+            return self.step_back(Reason::MarkerWentBack, BACKOFF_MS_MAX, actions);
+        }
+        if let Some(marker) = marker {
+            let other_topic = !marker.topic_id.is_empty()
+                && !self.options.topic_id.is_empty()
+                && marker.topic_id != self.options.topic_id;
+            if other_topic {
+                return self.step_back(Reason::ForeignMarker, BACKOFF_MS_MAX, actions);
+            }
+            self.adopt(marker, actions);
+            self.epoch_seen = self.epoch_seen.max(marker.epoch);
+        }
+        self.epoch = self.epoch_seen + 1;
+        self.committed_ms = None;
+        self.go(Role::Primary, Reason::MarkerRead, actions);
+    }
+
+    pub(super) fn read_back_failed(&mut self, actions: &mut Vec<Action>) {
+        if self.role != Role::ReadingBack {
+            return;
+        }
+        if self.is_out_of_time() {
+            self.step_back(Reason::NoProgress, BACKOFF_MS, actions);
+        } else {
+            actions.push(Action::ReadBack);
+        }
+    }
+
+    fn is_out_of_time(&self) -> bool {
+        self.now_ms - self.promoting_ms >= GIVE_UP_MS
+    }
+
+    // ---- emission
+
+    pub(super) fn committed(&mut self, took_ms: i64, actions: &mut Vec<Action>) {
+        let Some(out) = self.committing.take() else { return };
+        if out.seq >= self.out.seq {
+            self.out = out;
+            self.backlog.forget(out.seq);
+        }
+        self.committed_ms = Some(self.now_ms);
+        if took_ms > SLOW_COMMIT_MS && self.role == Role::Primary {
+            self.start_over(Reason::CommitSlow, actions);
+        } else if took_ms > SLOW_COMMIT_MS {
+            self.stop_until_ms = self.now_ms;
+        }
+    }
+
+    pub(super) fn commit_failed(&mut self, failure: Failure, actions: &mut Vec<Action>) {
+        self.committing = None;
+        match (self.role, failure) {
+            (Role::Primary, Failure::Fenced) => self.fence(Reason::ProducerFenced, actions),
+            // Whoever took the lock since may be the one that made the commit fail.
+            (Role::Primary, _) if self.lock == Lock::Theirs && !self.overrode_lock => {
+                self.fence(Reason::CommitFailed, actions);
+            }
+            (Role::Primary, Failure::TimedOut | Failure::Broken) => {
+                self.start_over(Reason::CommitFailed, actions);
+            }
+            // A stop that meets a failure leaves the rest to the successor.
+            (Role::Stopping, _) => self.stop_until_ms = self.now_ms,
+            (Role::Standby | Role::Locking | Role::Initialising | Role::ReadingBack | Role::Fenced, _) => {}
+        }
+    }
+
+    /// A new handle, a new fence, a new read-back: whatever the old handle still has under way is harmless then.
+    fn start_over(&mut self, reason: Reason, actions: &mut Vec<Action>) {
+        actions.push(Action::RenewProducer);
+        self.promote(reason, actions);
+    }
+
+    /// One transaction: everything that waits, up to a chunk, and a marker.
+    pub(super) fn commit(&mut self, actions: &mut Vec<Action>) {
+        let (first, out) = match self.backlog.chunk() {
+            Some((first, last, running_hash)) => {
+                let out = Out {
+                    seq: last.seq,
+                    input_offset: last.input_offset,
+                    ordinal: last.ordinal,
+                    rule_set_version: last.rule_set_version,
+                    running_hash,
+                };
+                (first.seq, out)
+            }
+            None => (self.out.seq + 1, self.out),
+        };
+        self.committing = Some(out);
+        let marker = Marker {
+            seq: out.seq,
+            input_offset: out.input_offset,
+            ordinal: out.ordinal,
+            running_hash: out.running_hash,
+            epoch: self.epoch,
+            lock_czxid: self.lock_czxid().unwrap_or(0),
+            rule_set_version: out.rule_set_version,
+            engine_version: self.options.engine_version,
+            topic_id: self.options.topic_id.clone(),
+            partition_count: self.options.partition_count,
+            worker: self.options.worker.clone(),
+            zone: self.options.zone.clone(),
+            wall_ms: self.now_ms,
+        };
+        actions.push(Action::Commit { first, marker: Box::new(marker) });
+    }
+
+    // ---- stepping back
+
+    /// Another primary exists: comes back only with the lock, and later each time.
+    pub(super) fn fence(&mut self, reason: Reason, actions: &mut Vec<Action>) {
+        // An unbroken minute forgets earlier fences.
+        self.fences = if self.now_ms - self.fenced_ms > 60_000 { 0 } else { self.fences };
+        let backoff_ms = (BACKOFF_MS << self.fences.min(5)).min(BACKOFF_MS_MAX);
+        self.fences += 1;
+        self.fenced_ms = self.now_ms;
+        self.lock_only = Some((self.now_ms + LOCK_ONLY_MS, self.epoch));
+        self.step_back(reason, backoff_ms, actions);
+    }
+
+    /// Gives the lock to whoever gets further, and waits.
+    fn step_back(&mut self, reason: Reason, backoff_ms: i64, actions: &mut Vec<Action>) {
+        self.fenced_until_ms = self.now_ms + backoff_ms;
+        self.committing = None;
+        self.release(actions);
+        actions.push(Action::RenewProducer);
+        self.go(Role::Fenced, reason, actions);
+    }
+
+    pub(super) fn stop(&mut self, actions: &mut Vec<Action>) {
+        if self.role == Role::Stopping {
+            return;
+        }
+        let waits = if self.role == Role::Primary { STOP_MS } else { 0 };
+        self.stop_until_ms = self.now_ms + waits;
+        self.go(Role::Stopping, Reason::StopRequested, actions);
+    }
+
+    pub(super) fn pursue_stop(&mut self, actions: &mut Vec<Action>) {
+        if self.stopped || self.committing.is_some() {
+            return;
+        }
+        if self.backlog.len() > 0 && self.now_ms < self.stop_until_ms {
+            return self.commit(actions);
+        }
+        self.release(actions);
+        self.stopped = true;
+        actions.push(Action::Stopped);
+    }
+}

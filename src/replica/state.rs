@@ -1,0 +1,389 @@
+//! The state machine of one partition's emission.
+
+use super::backlog::Backlog;
+use super::{Action, Derived, Event, HEARTBEAT_MS, Input, LEGAL, LockEvent, Reason, Role};
+use crate::wire::Marker;
+
+/// What a replica is told once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Identity of this worker.
+    pub worker: String,
+    /// Its zone.
+    pub zone: String,
+    /// Version of the engine's semantics.
+    pub engine_version: i32,
+    /// Kafka's id of the observations topic; empty where the broker tells none.
+    pub topic_id: String,
+    /// Partitions of the observations topic.
+    pub partition_count: i32,
+    /// Takes over when a transition of its own stays unseen for longer, in log time and in wall time, milliseconds.
+    pub takeover_after_ms: i64,
+    /// The last transition that the machine had derived when this replica was made, and the running hash there:
+    /// (0, zeroes) for a machine that starts at the beginning of the log.
+    pub derived: (i64, [u8; 32]),
+}
+
+/// What this replica knows of the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lock {
+    /// No word yet, or none since the session was lost.
+    Unknown,
+    Free,
+    /// Asked for, no answer yet.
+    Asked,
+    Theirs,
+    Mine(i64),
+}
+
+/// How far the partition is out: the part of a marker that only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Out {
+    pub(super) seq: i64,
+    pub(super) input_offset: i64,
+    pub(super) ordinal: i32,
+    pub(super) rule_set_version: i64,
+    pub(super) running_hash: [u8; 32],
+}
+
+impl Out {
+    const NOTHING: Self =
+        Self { seq: 0, input_offset: -1, ordinal: 0, rule_set_version: 0, running_hash: [0; 32] };
+
+    fn of(marker: &Marker) -> Self {
+        Self {
+            seq: marker.seq,
+            input_offset: marker.input_offset,
+            ordinal: marker.ordinal,
+            rule_set_version: marker.rule_set_version,
+            running_hash: marker.running_hash,
+        }
+    }
+}
+
+/// A marker whose `seq` the machine has not reached yet: its hash is compared when it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ahead {
+    seq: i64,
+    running_hash: [u8; 32],
+    epoch: i64,
+    worker: String,
+}
+
+/// One partition's emission, in one worker. See the module.
+#[derive(Debug, Clone)]
+pub struct Replica {
+    pub(super) options: Options,
+    pub(super) role: Role,
+    pub(super) reason: Reason,
+    pub(super) now_ms: i64,
+    /// The log's clock.
+    pub(super) clock_ms: i64,
+    pub(super) caught_up_ms: Option<i64>,
+    pub(super) tail_reached: bool,
+    pub(super) lock: Lock,
+    pub(super) backlog: Backlog,
+    pub(super) out: Out,
+    /// This replica's epoch while it is primary; that of its last time before.
+    pub(super) epoch: i64,
+    /// Newest epoch that a marker showed.
+    pub(super) epoch_seen: i64,
+    pub(super) ahead: Option<Ahead>,
+    /// Epoch in which the histories were last found to differ.
+    pub(super) diverged_epoch: Option<i64>,
+    /// What the transaction in flight brings out.
+    pub(super) committing: Option<Out>,
+    /// When the last commit of this epoch came back; none before the first.
+    pub(super) committed_ms: Option<i64>,
+    /// Since when a way through to Kafka is sought.
+    pub(super) promoting_ms: i64,
+    /// A fenced replica: when it may stand by again.
+    pub(super) fenced_until_ms: i64,
+    pub(super) fenced_ms: i64,
+    pub(super) fences: u32,
+    /// Only the lock promotes, until this time or a newer epoch than the one given.
+    pub(super) lock_only: Option<(i64, i64)>,
+    /// It took over although that same holder still has the lock.
+    pub(super) overrode_lock: bool,
+    /// A planned stop: until when it waits for what is not out.
+    pub(super) stop_until_ms: i64,
+    pub(super) stopped: bool,
+}
+
+impl Replica {
+    /// A standby that has seen nothing yet.
+    #[must_use]
+    pub fn new(options: Options, now_ms: i64) -> Self {
+        let (seq, hash) = options.derived;
+        Self {
+            options,
+            role: Role::Standby,
+            reason: Reason::Started,
+            now_ms,
+            clock_ms: 0,
+            caught_up_ms: None,
+            tail_reached: false,
+            lock: Lock::Unknown,
+            backlog: Backlog::new(seq, hash),
+            out: Out::NOTHING,
+            epoch: 0,
+            epoch_seen: 0,
+            ahead: None,
+            diverged_epoch: None,
+            committing: None,
+            committed_ms: None,
+            promoting_ms: now_ms,
+            fenced_until_ms: now_ms,
+            fenced_ms: now_ms,
+            fences: 0,
+            lock_only: None,
+            overrode_lock: false,
+            stop_until_ms: now_ms,
+            stopped: false,
+        }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Why it stands there.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The newest epoch that it knows of: its own while it is primary.
+    #[must_use]
+    pub fn epoch(&self) -> i64 {
+        self.epoch_seen.max(self.epoch)
+    }
+
+    /// `seq` of the last transition that is known to be out.
+    #[must_use]
+    pub fn out_seq(&self) -> i64 {
+        self.out.seq
+    }
+
+    /// The newest transition that the machine has given, and the running hash there.
+    #[must_use]
+    pub fn head(&self) -> (i64, [u8; 32]) {
+        self.backlog.head()
+    }
+
+    /// How many transitions wait to be seen out.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.backlog.len()
+    }
+
+    /// The transitions of a commit, in order.
+    pub fn transitions(&self, first: i64, last: i64) -> impl Iterator<Item = &Derived> {
+        self.backlog.range(first, last)
+    }
+
+    /// Whether the emission thread should stop taking from the machine for now.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.backlog.is_full()
+    }
+
+    /// Transaction id of the lock node's creation, where this worker holds the lock.
+    #[must_use]
+    pub fn lock_czxid(&self) -> Option<i64> {
+        match self.lock {
+            Lock::Mine(czxid) => Some(czxid),
+            Lock::Unknown | Lock::Free | Lock::Asked | Lock::Theirs => None,
+        }
+    }
+
+    /// Whether a marker showed another history than this replica's.
+    #[must_use]
+    pub fn is_diverged(&self) -> bool {
+        self.diverged_epoch.is_some()
+    }
+
+    /// Takes one event; what is to be done is appended to `actions`, in order.
+    pub fn step(&mut self, event: Event, actions: &mut Vec<Action>) {
+        self.now_ms = self.now_ms.max(event.now_ms);
+        match event.input {
+            Input::Derived(transitions) => self.derived(transitions, actions),
+            Input::Progress { clock_ms } => self.clock_ms = self.clock_ms.max(clock_ms),
+            Input::CaughtUp => self.caught_up_ms = self.caught_up_ms.or(Some(self.now_ms)),
+            Input::Tick => {}
+            Input::Seen(marker) => self.seen(&marker, actions),
+            Input::TailReached => self.tail_reached = true,
+            Input::Lock(event) => self.lock_changed(&event, actions),
+            Input::Initialised => self.initialised(actions),
+            Input::InitialiseFailed(failure) => self.initialise_failed(failure, actions),
+            Input::ReadBack(marker) => self.read_back(marker.as_deref(), actions),
+            Input::ReadBackFailed => self.read_back_failed(actions),
+            Input::Committed { took_ms } => self.committed(took_ms, actions),
+            Input::CommitFailed(failure) => self.commit_failed(failure, actions),
+            Input::Stop => self.stop(actions),
+        }
+        self.pursue(actions);
+    }
+
+    // ---- the machine's side
+
+    fn derived(&mut self, transitions: Vec<Derived>, actions: &mut Vec<Action>) {
+        for derived in transitions {
+            self.backlog.push(derived, self.now_ms);
+        }
+        // Behind the marker (replaying): what it says is out never waits.
+        self.settle(actions);
+    }
+
+    /// Compares with a marker that was ahead of the machine, then forgets what is out.
+    fn settle(&mut self, actions: &mut Vec<Action>) {
+        if let Some(ahead) = self.ahead.take_if(|ahead| ahead.seq <= self.backlog.head().0) {
+            self.compare(&ahead, actions);
+        }
+        self.backlog.forget(self.out.seq);
+    }
+
+    // ---- the alerts partition's side
+
+    /// A marker that is out. Whoever wrote it: what it covers is out.
+    fn seen(&mut self, marker: &Marker, actions: &mut Vec<Action>) {
+        self.epoch_seen = self.epoch_seen.max(marker.epoch);
+        if self.lock_only.is_some_and(|(_, epoch)| marker.epoch > epoch) {
+            self.lock_only = None;
+        }
+        self.adopt(marker, actions);
+        let fenced =
+            marker.epoch > self.epoch || (marker.epoch == self.epoch && marker.worker != self.options.worker);
+        if self.role == Role::Primary && fenced {
+            self.fence(Reason::NewerEpoch, actions);
+        }
+    }
+
+    /// Takes over how far the partition is out, and compares histories there.
+    pub(super) fn adopt(&mut self, marker: &Marker, actions: &mut Vec<Action>) {
+        if marker.seq < self.out.seq {
+            return;
+        }
+        self.out = Out::of(marker);
+        self.ahead = Some(Ahead {
+            seq: marker.seq,
+            running_hash: marker.running_hash,
+            epoch: marker.epoch,
+            worker: marker.worker.clone(),
+        });
+        self.settle(actions);
+    }
+
+    fn compare(&mut self, theirs: &Ahead, actions: &mut Vec<Action>) {
+        // Without our hash there (it is older than anything still known) there is nothing to compare.
+        let Some(ours) = self.backlog.hash_at(theirs.seq) else { return };
+        if ours == theirs.running_hash || self.diverged_epoch >= Some(theirs.epoch) {
+            return;
+        }
+        self.diverged_epoch = Some(theirs.epoch);
+        actions.push(Action::Diverged {
+            seq: theirs.seq,
+            ours,
+            theirs: theirs.running_hash,
+            worker: theirs.worker.clone(),
+        });
+    }
+
+    // ---- the lock's side
+
+    fn lock_changed(&mut self, event: &LockEvent, actions: &mut Vec<Action>) {
+        self.overrode_lock &= matches!(event, LockEvent::Held { .. });
+        match event {
+            // Losing the lock stops nobody: the fence decides, not ZooKeeper.
+            LockEvent::Lost => self.lock = Lock::Unknown,
+            LockEvent::Free => self.lock = Lock::Free,
+            LockEvent::Held { .. } => {
+                self.lock = Lock::Theirs;
+                if self.role == Role::Locking {
+                    self.go(Role::Standby, Reason::LockHeld, actions);
+                }
+            }
+            LockEvent::Acquired { czxid } => {
+                self.lock = Lock::Mine(*czxid);
+                match self.role {
+                    Role::Locking => self.promote(Reason::LockAcquired, actions),
+                    Role::Initialising | Role::ReadingBack | Role::Primary => {}
+                    Role::Standby | Role::Fenced | Role::Stopping => self.release(actions),
+                }
+            }
+        }
+    }
+
+    fn acquire(&mut self, actions: &mut Vec<Action>) {
+        self.lock = Lock::Asked;
+        actions.push(Action::Acquire);
+    }
+
+    pub(super) fn release(&mut self, actions: &mut Vec<Action>) {
+        if matches!(self.lock, Lock::Asked | Lock::Mine(_)) {
+            self.lock = Lock::Unknown;
+            actions.push(Action::Release);
+        }
+    }
+
+    // ---- what follows from where it stands
+
+    fn pursue(&mut self, actions: &mut Vec<Action>) {
+        match self.role {
+            Role::Standby => {
+                if self.is_takeover_due() {
+                    self.take_over(actions);
+                } else if self.lock == Lock::Free && self.caught_up_ms.is_some() {
+                    self.go(Role::Locking, Reason::LockFree, actions);
+                    self.acquire(actions);
+                }
+            }
+            Role::Locking => {
+                if self.is_takeover_due() {
+                    self.take_over(actions);
+                }
+            }
+            Role::Initialising | Role::ReadingBack => {}
+            Role::Primary => {
+                // A primary by takeover takes the lock as soon as its last holder is gone.
+                if self.lock == Lock::Free {
+                    self.acquire(actions);
+                }
+                let heartbeat = self.committed_ms.is_none_or(|at| self.now_ms - at >= HEARTBEAT_MS);
+                if self.committing.is_none() && (heartbeat || self.backlog.len() > 0) {
+                    self.commit(actions);
+                }
+            }
+            Role::Fenced => {
+                if self.now_ms >= self.fenced_until_ms {
+                    self.go(Role::Standby, Reason::BackoffPassed, actions);
+                }
+            }
+            Role::Stopping => self.pursue_stop(actions),
+        }
+    }
+
+    /// A transition of its own is older than the bound, by the log's clock and by the wall's, and not out. A full
+    /// backlog stands in for the log's clock: it has stopped the machine, and the clock with it.
+    fn is_takeover_due(&self) -> bool {
+        let (Some(caught_up_ms), true) = (self.caught_up_ms, self.tail_reached) else { return false };
+        if self.lock_only.is_some_and(|(until_ms, _)| self.now_ms < until_ms) {
+            return false;
+        }
+        let bound_ms = self.options.takeover_after_ms;
+        self.backlog.oldest().is_some_and(|(since_ms, append_ms)| {
+            self.now_ms - since_ms.max(caught_up_ms) > bound_ms
+                && (self.clock_ms - append_ms > bound_ms || self.backlog.is_full())
+        })
+    }
+
+    pub(super) fn go(&mut self, to: Role, reason: Reason, actions: &mut Vec<Action>) {
+        let from = self.role;
+        assert!(LEGAL.contains(&(from, to)), "no way from {from:?} to {to:?} ({reason:?})");
+        self.role = to;
+        self.reason = reason;
+        actions.push(Action::RoleChanged { from, to, reason });
+    }
+}
