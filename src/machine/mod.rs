@@ -3,18 +3,45 @@
 //! [`Machine::step`] takes a closed [`Event`] and gives closed [`Action`]s. It cannot fail, it reads no clock (the time
 //! is in the event), and its state after record *n* depends on records 0..=n alone: two machines fed the same log by
 //! any two batch boundaries are equal, and their digests say so.
+//!
+//! ```text
+//!  record ─▶ clock ─▶ schedule ─▶ evaluate ─▶ alert ─▶ journal ─▶ Action::Emit
+//!              │          (every grid point that the clock has passed, over the state before this record)
+//!              └─▶ then the record itself: intake (samples, checks), live (rules)
+//! ```
+//!
+//! The files in reading order: `clock`, `schedule`, `live` (rules in force), `evaluate`, `alert` (its life), `journal`
+//! (seq and running hash), `intake`, `digest`; [`rules`] and [`template`] read what operators write, [`series`] keeps
+//! samples, [`promql`] evaluates.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod alert;
+mod clock;
+mod digest;
+mod evaluate;
 pub mod index;
+mod intake;
+mod journal;
+mod live;
+mod output;
 pub mod promql;
 pub mod rules;
+mod schedule;
 pub mod series;
 mod summary;
+pub mod template;
 
-pub use summary::{RuleStatus, Summary};
+pub use summary::{AlertStatus, RuleStatus, Summary};
 
-use crate::wire::{Batch, Fault, RuleSet, Tick, Transition};
+use crate::wire::{Batch, Control, Fault, Inbound, RuleSet, Tick, Transition};
+use clock::Clock;
+use evaluate::Turn;
+use intake::Counters;
+use journal::{Context, Journal};
+use live::Live;
+use output::Outputs;
+use series::Store;
 
 /// Version of the engine's semantics: one more whenever the same log may give another digest or another transition.
 pub const ENGINE_VERSION: i32 = 1;
@@ -48,8 +75,13 @@ impl<'a> Event<'a> {
     /// Reads one record of the observations topic. Total: what cannot be read becomes [`Event::Unreadable`], a
     /// tombstone (no value) among it.
     #[must_use]
-    pub fn read(position: Position, _value: Option<&'a [u8]>) -> Self {
-        Self::Unreadable(position, Fault::Truncated { at: 0 })
+    pub fn read(position: Position, value: Option<&'a [u8]>) -> Self {
+        match value.ok_or(Fault::Truncated { at: 0 }).and_then(Inbound::read) {
+            Ok(Inbound::Observations(batch)) => Self::Observations(position, batch),
+            Ok(Inbound::Control(Control::Tick(tick))) => Self::Tick(position, tick),
+            Ok(Inbound::Control(Control::Rules(set))) => Self::Rules(position, set),
+            Err(fault) => Self::Unreadable(position, fault),
+        }
     }
 
     /// Where it stands.
@@ -94,36 +126,133 @@ pub struct Options {
     pub producer_time: bool,
 }
 
+/// How often series and outputs that went silent are forgotten, milliseconds of the log's clock.
+const EVICT_EVERY_MS: i64 = 300_000;
+
 /// The state of one partition.
 #[derive(Debug)]
 pub struct Machine {
     options: Options,
+    clock: Clock,
+    store: Store,
+    live: Live,
+    outputs: Outputs,
+    journal: Journal,
+    counters: Counters,
+    next_offset: i64,
+    /// The multiple of [`EVICT_EVERY_MS`] at which silent series were forgotten last.
+    evicted_ms: i64,
 }
 
 impl Machine {
     /// Before the first record.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options }
+        Self {
+            options,
+            clock: Clock::default(),
+            store: Store::new(options.hash_key),
+            live: Live::default(),
+            outputs: Outputs::default(),
+            journal: Journal::default(),
+            counters: Counters::default(),
+            next_offset: 0,
+            evicted_ms: 0,
+        }
     }
 
     /// One record. Appends what is to be done to `out`, in order. Cannot fail.
-    pub fn step(&mut self, _event: Event<'_>, _out: &mut Vec<Action>) {}
-
-    /// BLAKE3 over the canonical logical state: equal in two machines that were fed the same records.
-    #[must_use]
-    pub fn digest(&self) -> [u8; 32] {
-        blake3::hash(&self.options.partition.to_le_bytes()).into()
+    pub fn step(&mut self, event: Event<'_>, out: &mut Vec<Action>) {
+        let position = event.position();
+        self.next_offset = position.offset.saturating_add(1);
+        self.journal.begin_record();
+        let wall_ms = match &event {
+            Event::Tick(_, tick) => Some(tick.wall_ms),
+            Event::Observations(..) | Event::Rules(..) | Event::Unreadable(..) => None,
+        };
+        let stamped = position.log_append || self.options.producer_time;
+        if stamped && position.append_ms >= 0 && self.clock.advance(position.append_ms, wall_ms) {
+            out.push(Action::ConfirmTime(position));
+        }
+        let now_ms = self.clock.now_ms().unwrap_or(0);
+        self.evaluate_due(position, now_ms, out);
+        self.evict(now_ms);
+        match event {
+            Event::Observations(_, batch) => self.take_in(&batch, now_ms),
+            Event::Tick(..) => {}
+            Event::Rules(_, set) => self.switch_rules(position, &set, now_ms, out),
+            Event::Unreadable(_, fault) => out.push(Action::Reject(position, fault)),
+        }
     }
 
-    /// Numbers for metrics and `status`.
-    #[must_use]
-    pub fn summary(&self) -> Summary {
-        Summary::default()
+    /// Evaluates every grid point that the clock has passed, in the order in which it came due; groups due at one time
+    /// in the order of the files.
+    fn evaluate_due(&mut self, cause: Position, now_ms: i64, out: &mut Vec<Action>) {
+        for group in &mut self.live.groups {
+            self.counters.evaluations_missed += group.grid.skip_missed(now_ms);
+        }
+        loop {
+            let due = self.live.groups.iter().enumerate().map(|(at, group)| (group.grid.due_ms(), at)).min();
+            let Some((due_ms, at)) = due.filter(|(due_ms, _)| *due_ms < now_ms) else { return };
+            self.evaluate_group(at, due_ms, cause, out);
+        }
     }
 
-    /// The rules in force, for `status` and the console.
-    pub fn rules(&self) -> impl Iterator<Item = RuleStatus<'_>> {
-        std::iter::empty()
+    fn evaluate_group(&mut self, at: usize, due_ms: i64, cause: Position, out: &mut Vec<Action>) {
+        self.counters.evaluations += 1;
+        let mut states = std::mem::take(&mut self.live.groups[at].states);
+        let group = &self.live.groups[at];
+        let at_ms = group.grid.next_ms();
+        let context = Context::new(cause, &self.live, &self.outputs, at_ms);
+        let mut turn = Turn {
+            store: &mut self.store,
+            counters: &mut self.counters,
+            at_ms,
+            due_ms,
+            limit: group.group.limit,
+            alerts_selected: self.live.alerts_selected,
+        };
+        for (rule, state) in group.group.rules.iter().zip(&mut states) {
+            for change in turn.evaluate(rule, state) {
+                self.journal.emit(change, &group.group, rule, &context, out);
+            }
+        }
+        let group = &mut self.live.groups[at];
+        group.states = states;
+        group.grid.take();
+    }
+
+    /// Forgets what went silent, at agreed times of the log.
+    fn evict(&mut self, now_ms: i64) {
+        let period_ms = now_ms.div_euclid(EVICT_EVERY_MS).saturating_mul(EVICT_EVERY_MS);
+        if period_ms > self.evicted_ms {
+            self.evicted_ms = period_ms;
+            self.store.evict(now_ms);
+            self.outputs.evict(now_ms);
+        }
+    }
+
+    /// Puts a newer set in force from here on, or says why not.
+    fn switch_rules(&mut self, cause: Position, set: &RuleSet, now_ms: i64, out: &mut Vec<Action>) {
+        // A fan-out to every partition may be repeated, and may overtake another.
+        if set.version <= self.live.version {
+            return;
+        }
+        let faults = match rules::load(set) {
+            Err(faults) => faults.iter().map(ToString::to_string).collect(),
+            Ok(compiled) => {
+                let removed = self.live.switch(set, compiled, &mut self.store, now_ms);
+                let context = Context::new(cause, &self.live, &self.outputs, now_ms);
+                for live::Removed { group, rules } in removed {
+                    for (at, changes) in rules {
+                        for change in changes {
+                            self.journal.emit(change, &group, &group.rules[at], &context, out);
+                        }
+                    }
+                }
+                Vec::new()
+            }
+        };
+        out.push(Action::RulesSwitched { version: set.version, faults });
     }
 }

@@ -1,5 +1,10 @@
 //! What a machine tells about itself: for metrics, `status` and the console. Nothing here feeds back into it.
 
+use super::Machine;
+use super::live::RuleState;
+use super::rules::Kind;
+use super::template::Data;
+use crate::wire::{AlertId, AlertState, Labels};
 use std::collections::BTreeMap;
 
 /// Numbers of one partition's machine.
@@ -56,4 +61,91 @@ pub struct RuleStatus<'a> {
     pub evaluated_ms: Option<i64>,
     /// Why its last evaluation failed; none if it did not.
     pub fault: Option<&'a str>,
+}
+
+/// One alert that is pending or firing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlertStatus<'a> {
+    /// Who.
+    pub alert: AlertId,
+    /// Group that holds its rule.
+    pub group: &'a str,
+    /// Its rule.
+    pub rule: &'a str,
+    /// Its labels, `alertname` among them.
+    pub labels: &'a Labels,
+    /// Pending or firing.
+    pub state: AlertState,
+    /// The last value that the expression returned.
+    pub value: f64,
+    /// When the condition began to hold, event time, milliseconds since the epoch.
+    pub active_since_ms: i64,
+    /// Annotations, rendered for the last value.
+    pub annotations: Labels,
+}
+
+fn count(state: &RuleState, wanted: AlertState) -> usize {
+    state.alerts.values().filter(|alert| alert.timers.state == wanted).count()
+}
+
+impl Machine {
+    /// Numbers for metrics and `status`. Walks over all series: not for each record.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let states = || self.live.groups.iter().flat_map(|group| &group.states);
+        Summary {
+            clock_ms: self.clock.now_ms().unwrap_or(0),
+            next_offset: self.next_offset,
+            seq: self.journal.seq,
+            running_hash: self.journal.running_hash,
+            rule_set_version: self.live.version,
+            series: self.store.len(),
+            bytes: self.store.bytes(),
+            pending: states().map(|state| count(state, AlertState::Pending)).sum(),
+            firing: states().map(|state| count(state, AlertState::Firing)).sum(),
+            samples_accepted: self.counters.accepted,
+            rejected: self.counters.rejected.clone(),
+            evaluations: self.counters.evaluations,
+            evaluations_missed: self.counters.evaluations_missed,
+            evaluation_failures: self.counters.evaluation_failures,
+        }
+    }
+
+    /// The rules in force, in order of evaluation: for `status` and the console.
+    pub fn rules(&self) -> impl Iterator<Item = RuleStatus<'_>> {
+        self.live.groups.iter().flat_map(|group| {
+            group.group.rules.iter().zip(&group.states).map(|(rule, state)| RuleStatus {
+                file: &group.group.file,
+                group: &group.group.name,
+                name: &rule.name,
+                alerts: matches!(rule.kind, Kind::Alerting(_)),
+                expression: &rule.expression,
+                pending: count(state, AlertState::Pending),
+                firing: count(state, AlertState::Firing),
+                evaluated_ms: state.evaluated_ms,
+                fault: state.fault.as_deref(),
+            })
+        })
+    }
+
+    /// The alerts that are pending or firing, in order of evaluation and of their identities.
+    pub fn alerts(&self) -> impl Iterator<Item = AlertStatus<'_>> {
+        self.live.groups.iter().flat_map(|group| {
+            group.group.rules.iter().zip(&group.states).flat_map(|(rule, state)| {
+                state.alerts.iter().map(|(id, alert)| {
+                    let data = Data { labels: &alert.element, value: alert.value };
+                    AlertStatus {
+                        alert: *id,
+                        group: &group.group.name,
+                        rule: &rule.name,
+                        labels: &alert.labels,
+                        state: alert.timers.state,
+                        value: alert.value,
+                        active_since_ms: alert.timers.active_since_ms,
+                        annotations: rule.annotations(&data),
+                    }
+                })
+            })
+        })
+    }
 }

@@ -1,7 +1,36 @@
-//! Rule files: Prometheus's format, to the letter, with every fault in one pass and each at its line and column.
+//! Rule files: Prometheus's format, with every fault in one pass and each at its line and column.
+//!
+//! ```yaml
+//! groups:
+//! - name: disk
+//!   interval: 30s            # 1m
+//!   query_offset: 5s         # 0s
+//!   limit: 100               # 0: none
+//!   labels: {team: storage}  # of every rule; a rule's own win
+//!   rules:
+//!   - record: host:disk_free:ratio
+//!     expr: disk_free / disk_size
+//!   - alert: DiskFull
+//!     expr: host:disk_free:ratio < 0.05
+//!     for: 10m
+//!     keep_firing_for: 5m
+//!     labels: {severity: page}
+//!     annotations: {summary: "{{ $labels.host }} has {{ $value | humanizePercentage }} left"}
+//! ```
+//!
+//! Beyond Prometheus's own checks these are refused, since they can only be mistakes: a rule of the same name and
+//! labels twice in a group, `$value` in a label, a label `alertname`, a template that could fail when the page is due.
 
-use crate::wire::RuleSet;
+pub mod duration;
+mod file;
+mod place;
+mod reader;
+
+use super::promql::Plan;
+use super::template::{Data, Template};
 use crate::wire::yaml::Place;
+use crate::wire::{Labels, RuleFile, RuleSet};
+use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// Why a rule file is refused.
@@ -18,11 +47,124 @@ pub struct RuleFault {
     pub message: String,
 }
 
+impl RuleFault {
+    /// Stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        "rule_file"
+    }
+
+    /// A file does not mend itself.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        false
+    }
+}
+
 /// A rule set that is fit to run.
 #[derive(Debug)]
-pub struct Compiled {}
-
-/// Checks and compiles a rule set: all faults at once.
-pub fn load(_set: &RuleSet) -> Result<Compiled, Vec<RuleFault>> {
-    Ok(Compiled {})
+pub struct Compiled {
+    /// Groups in order of the files, and inside a file in its order: the order of evaluation.
+    pub groups: Vec<Group>,
 }
+
+/// A group: rules that are evaluated one after the other at the same times.
+#[derive(Debug)]
+pub struct Group {
+    /// File that holds it.
+    pub file: String,
+    /// Its name, unique within the file.
+    pub name: String,
+    /// It is evaluated at multiples of this, milliseconds; above 0.
+    pub interval_ms: i64,
+    /// How far the log's clock must have passed a grid point before it is evaluated, milliseconds.
+    pub query_offset_ms: i64,
+    /// Most alerts, or recorded series, of each of its rules; 0 for no bound.
+    pub limit: usize,
+    /// Its rules in order.
+    pub rules: Vec<Rule>,
+}
+
+/// A rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// Name of the alert, or of the series that it records.
+    pub name: String,
+    /// What it does with its expression's value.
+    pub kind: Kind,
+    /// Labels that it sets, in order of their names, its group's among them.
+    pub labels: Vec<(String, Template)>,
+    /// The same as written: with the name, the identity of the rule across edits.
+    pub labels_text: Vec<(String, String)>,
+    /// Its expression as written.
+    pub expression: String,
+    /// Its expression, compiled.
+    pub plan: Plan,
+}
+
+/// What a rule does with its expression's value.
+#[derive(Debug)]
+pub enum Kind {
+    /// Appends it as series.
+    Recording,
+    /// Raises an alert for each element.
+    Alerting(Alerting),
+}
+
+/// What an alerting rule has and a recording rule has not.
+#[derive(Debug)]
+pub struct Alerting {
+    /// How long the condition holds before the alert fires, milliseconds.
+    pub for_ms: i64,
+    /// How long the alert keeps firing after the condition, milliseconds.
+    pub keep_firing_for_ms: i64,
+    /// Annotations, in order of their names.
+    pub annotations: Vec<(String, Template)>,
+}
+
+impl Rule {
+    /// Its annotations for one element; none for a recording rule.
+    #[must_use]
+    pub fn annotations(&self, data: &Data<'_>) -> Labels {
+        match &self.kind {
+            Kind::Recording => Labels::default(),
+            Kind::Alerting(alerting) => Labels::new(
+                alerting.annotations.iter().map(|(name, text)| (name.as_str(), text.render(data))),
+            ),
+        }
+    }
+}
+
+/// Checks and compiles a rule set: all faults at once, in order of files and places.
+pub fn load(set: &RuleSet) -> Result<Compiled, Vec<RuleFault>> {
+    let mut faults = Vec::new();
+    let mut groups = Vec::new();
+    let mut names = BTreeSet::new();
+    if set.service_label.is_empty() || set.service_label == crate::wire::labels::METRIC_NAME {
+        faults.push(whole_file("", format!("{:?} is no label to hold the service", set.service_label)));
+    }
+    for file in &set.files {
+        if !names.insert(&file.name) {
+            faults.push(whole_file(&file.name, "the file stands twice in the rule set".to_owned()));
+        }
+        match read(file) {
+            Ok(read) => groups.extend(read),
+            Err(found) => faults.extend(found),
+        }
+    }
+    if faults.is_empty() { Ok(Compiled { groups }) } else { Err(faults) }
+}
+
+fn read(file: &RuleFile) -> Result<Vec<Group>, Vec<RuleFault>> {
+    file::read(file).map_err(|mut faults| {
+        faults.sort_by_key(|fault| fault.place);
+        faults
+    })
+}
+
+fn whole_file(file: &str, message: String) -> RuleFault {
+    RuleFault { file: file.to_owned(), place: Place { line: 1, column: 1 }, rule: None, message }
+}
+
+#[cfg(test)]
+mod tests;

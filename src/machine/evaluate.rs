@@ -1,0 +1,204 @@
+//! One rule at one grid point: its expression's value becomes series, or alerts that begin, go on and end.
+
+use super::alert::{Alert, Change, Timers};
+use super::intake::Counters;
+use super::live::{ALERTS, ALERTS_FOR_STATE, RuleState};
+use super::promql::{Element, Value};
+use super::rules::{Alerting, Kind, Rule};
+use super::series::{STALE_NAN_BITS, Store};
+use super::template::Data;
+use crate::wire::labels::METRIC_NAME;
+use crate::wire::{AlertId, AlertState, Labels, Reason};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The label that holds an alert's name.
+const ALERT_NAME: &str = "alertname";
+
+/// Where and when a rule is evaluated.
+pub(super) struct Turn<'a> {
+    pub(super) store: &'a mut Store,
+    pub(super) counters: &'a mut Counters,
+    /// The grid point, milliseconds since the epoch.
+    pub(super) at_ms: i64,
+    /// What the log's clock had to pass: the time at which series are written. Not the clock, which may have leapt:
+    /// what is written here is still to be read by the grid points between.
+    pub(super) due_ms: i64,
+    /// Most alerts or series; 0 for no bound.
+    pub(super) limit: usize,
+    /// Whether somebody selects the alerts' own series.
+    pub(super) alerts_selected: bool,
+}
+
+impl Turn<'_> {
+    /// Evaluates a rule; how its alerts change, in order of their identities.
+    pub(super) fn evaluate(&mut self, rule: &Rule, state: &mut RuleState) -> Vec<Change> {
+        let changes = self.try_evaluate(rule, state);
+        state.evaluated_ms = Some(self.at_ms);
+        match changes {
+            Ok(changes) => {
+                state.fault = None;
+                changes
+            }
+            Err(Failure { message, withdrawn }) => {
+                self.counters.evaluation_failures += 1;
+                state.fault = Some(message);
+                withdrawn
+            }
+        }
+    }
+
+    fn try_evaluate(&mut self, rule: &Rule, state: &mut RuleState) -> Result<Vec<Change>, Failure> {
+        let value =
+            rule.plan.evaluate(self.store, self.at_ms).map_err(|fault| Failure::new(fault.to_string()))?;
+        let elements = match value {
+            Value::Scalar(value) => vec![Element { labels: Labels::default(), value }],
+            Value::Vector(elements) => elements,
+        };
+        let (changes, series) = match &rule.kind {
+            Kind::Recording => (Vec::new(), self.record(rule, elements)?),
+            Kind::Alerting(alerting) => {
+                let present = present(rule, elements)?;
+                let changes = self.judge(alerting, &mut state.alerts, present)?;
+                (changes, self.alert_series(&state.alerts))
+            }
+        };
+        self.write(state, series);
+        Ok(changes)
+    }
+
+    /// The series that a recording rule makes.
+    fn record(&self, rule: &Rule, elements: Vec<Element>) -> Result<BTreeMap<Labels, f64>, Failure> {
+        let mut series = BTreeMap::new();
+        for Element { mut labels, value } in elements {
+            labels.set(METRIC_NAME, &rule.name);
+            set_labels(&mut labels, rule, &Labels::default(), value);
+            if series.insert(labels, value).is_some() {
+                return Err(Failure::new(
+                    "vector contains metrics with the same labelset after applying rule labels".to_owned(),
+                ));
+            }
+        }
+        if self.limit > 0 && series.len() > self.limit {
+            let (limit, count) = (self.limit, series.len());
+            return Err(Failure::new(format!("exceeded limit of {limit} with {count} series")));
+        }
+        Ok(series)
+    }
+
+    /// Judges every alert that was active or is returned now.
+    fn judge(
+        &self,
+        rule: &Alerting,
+        alerts: &mut BTreeMap<AlertId, Alert>,
+        mut present: BTreeMap<AlertId, (Labels, Element)>,
+    ) -> Result<Vec<Change>, Failure> {
+        let ids: BTreeSet<AlertId> = alerts.keys().chain(present.keys()).copied().collect();
+        let mut changes = Vec::new();
+        let mut next = BTreeMap::new();
+        for id in ids {
+            let before = alerts.get(&id);
+            let holds = present.remove(&id);
+            let timers = before.map_or(Timers::inactive(self.at_ms), |alert| alert.timers);
+            let (judged, reason) = timers.judge(holds.is_some(), self.at_ms, rule);
+            let alert = match (holds, before) {
+                (Some((labels, element)), _) => {
+                    Alert { labels, element: element.labels, value: element.value, timers: judged }
+                }
+                (None, Some(before)) => Alert { timers: judged, ..before.clone() },
+                (None, None) => continue,
+            };
+            if let Some(reason) = reason {
+                changes.push(Change::new(id, timers.state, judged.state, reason, alert.clone()));
+            }
+            if judged.state != AlertState::Inactive {
+                next.insert(id, alert);
+            }
+        }
+        if self.limit > 0 && next.len() > self.limit {
+            let end = |(id, alert)| Change::withdrawn(id, alert, Reason::LimitExceeded);
+            return Err(Failure {
+                message: format!("exceeded limit of {} with {} alerts", self.limit, next.len()),
+                withdrawn: std::mem::take(alerts).into_iter().map(end).collect(),
+            });
+        }
+        *alerts = next;
+        Ok(changes)
+    }
+
+    /// `ALERTS` and `ALERTS_FOR_STATE`, if somebody selects them.
+    fn alert_series(&self, alerts: &BTreeMap<AlertId, Alert>) -> BTreeMap<Labels, f64> {
+        let mut series = BTreeMap::new();
+        for alert in alerts.values().filter(|_| self.alerts_selected) {
+            let mut labels = alert.labels.clone();
+            labels.set(METRIC_NAME, ALERTS_FOR_STATE);
+            // Whole seconds, as Prometheus has it; exact in a double for the next hundred million years.
+            #[allow(clippy::cast_precision_loss, reason = "seconds since the epoch are below 2^53")]
+            let since_s = alert.timers.active_since_ms.div_euclid(1000) as f64;
+            series.insert(labels.clone(), since_s);
+            labels.set(METRIC_NAME, ALERTS);
+            let firing = alert.timers.state == AlertState::Firing;
+            labels.set("alertstate", if firing { "firing" } else { "pending" });
+            series.insert(labels, 1.0);
+        }
+        series
+    }
+
+    /// Appends what the rule made, and a stale marker to each series that it made last time and not now.
+    fn write(&mut self, state: &mut RuleState, series: BTreeMap<Labels, f64>) {
+        let mut written = BTreeSet::new();
+        for (labels, value) in series {
+            if self.append(&labels, value) {
+                written.insert(labels);
+            }
+        }
+        for labels in state.written.difference(&written) {
+            self.append(labels, f64::from_bits(STALE_NAN_BITS));
+        }
+        state.written = written;
+    }
+
+    /// Whether some rule selects the series.
+    fn append(&mut self, labels: &Labels, value: f64) -> bool {
+        let Some(id) = self.store.lookup_labels(labels) else { return false };
+        if let Err(fault) = self.store.append(id, self.at_ms, value, self.due_ms) {
+            self.counters.reject(fault.code());
+        }
+        true
+    }
+}
+
+/// Why a rule has no value, and what that ends.
+struct Failure {
+    message: String,
+    withdrawn: Vec<Change>,
+}
+
+impl Failure {
+    fn new(message: String) -> Self {
+        Self { message, withdrawn: Vec::new() }
+    }
+}
+
+/// The alerts that the elements stand for.
+fn present(rule: &Rule, elements: Vec<Element>) -> Result<BTreeMap<AlertId, (Labels, Element)>, Failure> {
+    let mut present = BTreeMap::new();
+    for element in elements {
+        let mut labels = element.labels.clone();
+        labels.set(METRIC_NAME, "");
+        set_labels(&mut labels, rule, &element.labels, element.value);
+        labels.set(ALERT_NAME, &rule.name);
+        if present.insert(AlertId::of(&rule.name, &labels), (labels, element)).is_some() {
+            return Err(Failure::new(
+                "vector contains metrics with the same labelset after applying alert labels".to_owned(),
+            ));
+        }
+    }
+    Ok(present)
+}
+
+/// Sets the rule's labels, rendered; one that renders empty removes the element's.
+fn set_labels(labels: &mut Labels, rule: &Rule, element: &Labels, value: f64) {
+    for (name, template) in &rule.labels {
+        labels.set(name, &template.render(&Data { labels: element, value }));
+    }
+}

@@ -1,0 +1,80 @@
+//! Samples and check results into the store. What no rule selects costs one look-up and is not kept.
+
+use super::Machine;
+use super::digest::hash_text;
+use crate::wire::{Batch, Labels};
+use std::collections::BTreeMap;
+
+/// Put before the key of a check's series, which may be equal to the key of a sample's: no name is encoded so.
+const CHECK_KEY: u8 = 0xff;
+
+/// What was counted, alike in both replicas.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    /// Samples that some rule selects and that were taken.
+    pub(super) accepted: u64,
+    /// Samples that were refused, by reason.
+    pub(super) rejected: BTreeMap<&'static str, u64>,
+    /// Evaluations of groups.
+    pub(super) evaluations: u64,
+    /// Grid points left out after a leap.
+    pub(super) evaluations_missed: u64,
+    /// Evaluations of rules that failed.
+    pub(super) evaluation_failures: u64,
+}
+
+impl Counters {
+    pub(super) fn reject(&mut self, reason: &'static str) {
+        *self.rejected.entry(reason).or_default() += 1;
+    }
+
+    pub(super) fn hash_into(&self, hasher: &mut blake3::Hasher) {
+        let numbers = [self.accepted, self.evaluations, self.evaluations_missed, self.evaluation_failures];
+        for number in numbers {
+            hasher.update(&number.to_le_bytes());
+        }
+        hasher.update(&(self.rejected.len() as u64).to_le_bytes());
+        for (reason, count) in &self.rejected {
+            hash_text(hasher, reason);
+            hasher.update(&count.to_le_bytes());
+        }
+    }
+}
+
+impl Machine {
+    /// Appends what some rule selects.
+    pub(super) fn take_in(&mut self, batch: &Batch<'_>, now_ms: i64) {
+        let service = batch.service();
+        let service_label = &self.live.service_label;
+        let whole = |mut labels: Labels| {
+            if labels.get(service_label).is_empty() {
+                labels.set(service_label, service);
+            }
+            labels
+        };
+        for sample in batch.samples() {
+            let Some(id) = self.store.lookup(service, sample.key, || whole(sample.labels())) else {
+                continue;
+            };
+            match self.store.append(id, sample.time_ms, sample.value, now_ms) {
+                Ok(()) => self.counters.accepted += 1,
+                Err(fault) => self.counters.reject(fault.code()),
+            }
+        }
+        let mut key = Vec::new();
+        for result in batch.checks() {
+            key.clear();
+            key.push(CHECK_KEY);
+            key.extend_from_slice(result.key);
+            let Some(id) = self.store.lookup(service, &key, || whole(result.labels())) else { continue };
+            match self.store.append(id, result.time_ms, f64::from(result.status), now_ms) {
+                Ok(()) => {
+                    self.counters.accepted += 1;
+                    let (host, check) = (result.host, result.check);
+                    self.outputs.put(service, host, check, result.output, result.time_ms);
+                }
+                Err(fault) => self.counters.reject(fault.code()),
+            }
+        }
+    }
+}

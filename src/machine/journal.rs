@@ -1,0 +1,87 @@
+//! Numbers the transitions: a dense `seq`, the place within the record that caused them, and the running hash.
+
+use super::alert::Change;
+use super::live::Live;
+use super::output::Outputs;
+use super::rules::{Group, Rule};
+use super::template::Data;
+use super::{Action, Position};
+use crate::wire::Transition;
+
+/// How far the machine has decided.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    /// `seq` of the last transition; 0 before the first.
+    pub(super) seq: i64,
+    /// Chain over all of them; zeros before the first.
+    pub(super) running_hash: [u8; 32],
+    /// Place of the next one among those of this record.
+    ordinal: i32,
+}
+
+/// What a transition says beside the alert's own change.
+pub(super) struct Context<'a> {
+    /// The record that caused it.
+    pub(super) cause: Position,
+    /// Version of the rule set that decided.
+    pub(super) version: i64,
+    pub(super) service_label: &'a str,
+    pub(super) outputs: &'a Outputs,
+    /// The grid point.
+    pub(super) event_ms: i64,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(cause: Position, live: &'a Live, outputs: &'a Outputs, event_ms: i64) -> Self {
+        Self { cause, version: live.version, service_label: &live.service_label, outputs, event_ms }
+    }
+}
+
+impl Journal {
+    /// A new record.
+    pub(super) fn begin_record(&mut self) {
+        self.ordinal = 0;
+    }
+
+    /// Makes the change a transition, and emits it.
+    pub(super) fn emit(
+        &mut self,
+        change: Change,
+        group: &Group,
+        rule: &Rule,
+        context: &Context<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        let Change { id, from, to, reason, alert } = change;
+        let annotations = rule.annotations(&Data { labels: &alert.element, value: alert.value });
+        let service = alert.labels.get(context.service_label);
+        let output = match alert.labels.get("check") {
+            "" => "",
+            check => context.outputs.get(service, alert.labels.get("host"), check),
+        };
+        self.seq += 1;
+        let transition = Transition {
+            seq: self.seq,
+            alert: id,
+            from,
+            to,
+            reason,
+            group: group.name.clone(),
+            rule: rule.name.clone(),
+            rule_set_version: context.version,
+            service: service.to_owned(),
+            output: output.to_owned(),
+            annotations,
+            value: if alert.value.is_nan() { f64::NAN } else { alert.value },
+            event_ms: context.event_ms,
+            active_since_ms: alert.timers.active_since_ms,
+            input_offset: context.cause.offset,
+            ordinal: self.ordinal,
+            append_ms: context.cause.append_ms,
+            labels: alert.labels,
+        };
+        self.ordinal = self.ordinal.saturating_add(1);
+        self.running_hash = transition.chain(&self.running_hash);
+        out.push(Action::Emit(Box::new(transition)));
+    }
+}

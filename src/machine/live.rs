@@ -1,0 +1,159 @@
+//! The rules in force and what they remember; how one set takes over from another.
+//!
+//! A rule's memory follows its identity, its name and labels, across a change: into the rule of the same identity in
+//! the group of the same name, else in any group. An alert keeps when its condition began, and the new rule goes on
+//! from there: a longer `for` makes a pending alert wait longer and leaves a firing one firing; an expression that no
+//! longer returns the alert ends it at the next evaluation. Alerts of a rule that is gone are withdrawn at once.
+
+use super::alert::{Alert, Change};
+use super::rules::{Compiled, Group, Kind, Rule};
+use super::schedule::Grid;
+use super::series::{Interest, STALE_NAN_BITS, Store};
+use crate::wire::{AlertId, Labels, Reason, RuleSet};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The rule set in force.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    /// Its version; 0 before the first.
+    pub(super) version: i64,
+    /// BLAKE3 over what it says, so that two machines with other rules have other digests.
+    pub(super) content_hash: [u8; 32],
+    pub(super) service_label: String,
+    /// Whether some rule may select `ALERTS` or `ALERTS_FOR_STATE`: else nobody works out their labels.
+    pub(super) alerts_selected: bool,
+    pub(super) groups: Vec<LiveGroup>,
+}
+
+/// A group and what it remembers.
+#[derive(Debug)]
+pub(super) struct LiveGroup {
+    pub(super) group: Group,
+    pub(super) grid: Grid,
+    /// One for each of its rules.
+    pub(super) states: Vec<RuleState>,
+}
+
+/// What a rule remembers.
+#[derive(Debug, Default)]
+pub(super) struct RuleState {
+    /// Alerts pending and firing.
+    pub(super) alerts: BTreeMap<AlertId, Alert>,
+    /// Series that its last evaluation wrote: those that the next one does not write end with a stale marker. Labels
+    /// and not ids, since a series may be evicted between two evaluations.
+    pub(super) written: BTreeSet<Labels>,
+    /// Last grid point at which it was evaluated.
+    pub(super) evaluated_ms: Option<i64>,
+    /// Why that failed.
+    pub(super) fault: Option<String>,
+}
+
+/// A rule that a change took away, with the alerts it had.
+pub(super) struct Removed {
+    pub(super) group: Group,
+    /// Which rules of the group went, and how their alerts end.
+    pub(super) rules: Vec<(usize, Vec<Change>)>,
+}
+
+impl Live {
+    /// Puts a set in force at `now_ms`: tells the store what is selected and carries the rules' memory over. What went.
+    pub(super) fn switch(
+        &mut self,
+        set: &RuleSet,
+        compiled: Compiled,
+        store: &mut Store,
+        now_ms: i64,
+    ) -> Vec<Removed> {
+        let mut groups = compiled.groups;
+        let mut interests = Vec::new();
+        for group in &groups {
+            for interest in group.rules.iter().flat_map(|rule| rule.plan.interests()) {
+                let lookback_ms = interest.lookback_ms.saturating_add(group.query_offset_ms);
+                interests.push(Interest { lookback_ms, ..interest });
+            }
+        }
+        self.alerts_selected = interests.iter().any(|interest| {
+            interest.selector.metric_name().is_none_or(|name| name == ALERTS || name == ALERTS_FOR_STATE)
+        });
+        let selections = store.set_interests(interests);
+        let mut rest = selections.as_slice();
+        for rule in groups.iter_mut().flat_map(|group| &mut group.rules) {
+            let (own, others) = rest.split_at(rule.plan.interests().len());
+            rule.plan.bind(own);
+            rest = others;
+        }
+        let mut old = std::mem::take(&mut self.groups);
+        self.groups = groups.into_iter().map(|group| LiveGroup::new(group, now_ms)).collect();
+        for same_group in [true, false] {
+            for new in &mut self.groups {
+                new.adopt(&mut old, same_group);
+            }
+        }
+        self.version = set.version;
+        self.content_hash = content_hash(set);
+        self.service_label.clone_from(&set.service_label);
+        old.into_iter().map(|group| group.withdraw(store, now_ms)).collect()
+    }
+}
+
+/// Name of the series that say which alerts are pending and firing, as Prometheus writes them.
+pub(super) const ALERTS: &str = "ALERTS";
+/// Name of the series that say since when.
+pub(super) const ALERTS_FOR_STATE: &str = "ALERTS_FOR_STATE";
+
+impl LiveGroup {
+    fn new(group: Group, now_ms: i64) -> Self {
+        let grid = Grid::new(group.interval_ms, group.query_offset_ms, now_ms);
+        let states = group.rules.iter().map(|_| RuleState::default()).collect();
+        Self { group, grid, states }
+    }
+
+    /// Takes what rules of the same identity remember out of `old`.
+    fn adopt(&mut self, old: &mut [LiveGroup], same_group: bool) {
+        for (rule, state) in self.group.rules.iter().zip(&mut self.states) {
+            if state.evaluated_ms.is_some() {
+                continue;
+            }
+            let candidates =
+                old.iter_mut().filter(|group| !same_group || group.group.name == self.group.name);
+            let mut states = candidates.flat_map(|group| group.group.rules.iter().zip(&mut group.states));
+            let same = |(other, state): &(&Rule, &mut RuleState)| {
+                state.evaluated_ms.is_some() && is_same(rule, other)
+            };
+            if let Some((_, found)) = states.find(same) {
+                *state = std::mem::take(found);
+            }
+        }
+    }
+
+    /// Ends what nobody adopted.
+    fn withdraw(self, store: &mut Store, now_ms: i64) -> Removed {
+        let mut rules = Vec::new();
+        for (at, state) in self.states.into_iter().enumerate() {
+            for labels in &state.written {
+                // A series that has a newer sample already has ended by itself: nothing to say.
+                if let Some(id) = store.lookup_labels(labels) {
+                    _ = store.append(id, now_ms, f64::from_bits(STALE_NAN_BITS), now_ms);
+                }
+            }
+            let end = |(id, alert)| Change::withdrawn(id, alert, Reason::RuleRemoved);
+            rules.push((at, state.alerts.into_iter().map(end).collect()));
+        }
+        Removed { group: self.group, rules }
+    }
+}
+
+fn is_same(rule: &Rule, other: &Rule) -> bool {
+    let alerts = |rule: &Rule| matches!(rule.kind, Kind::Alerting(_));
+    rule.name == other.name && rule.labels_text == other.labels_text && alerts(rule) == alerts(other)
+}
+
+fn content_hash(set: &RuleSet) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    let texts = set.files.iter().flat_map(|file| [&file.name, &file.content]);
+    [&set.service_label]
+        .into_iter()
+        .chain(texts)
+        .for_each(|text| super::digest::hash_text(&mut hasher, text));
+    hasher.finalize().into()
+}
