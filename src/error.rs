@@ -21,6 +21,9 @@ pub enum Error {
     /// The operating system has no thread or no file descriptor left.
     #[error("cannot start: {0}")]
     System(std::io::Error),
+    /// The monitor.
+    #[error(transparent)]
+    Monitor(#[from] crate::shell::monitor::MonitorError),
     /// A file.
     #[error("{path}: {source}")]
     File {
@@ -41,6 +44,7 @@ impl Error {
             Self::ZooKeeper(fault) => fault.code(),
             Self::Http(fault) => fault.code(),
             Self::System(_) => "system",
+            Self::Monitor(fault) => fault.code(),
             Self::File { .. } => "file",
         }
     }
@@ -54,6 +58,7 @@ impl Error {
             Self::ZooKeeper(fault) => fault.is_retryable(),
             Self::Http(fault) => fault.is_retryable(),
             Self::System(_) => true,
+            Self::Monitor(fault) => fault.is_retryable(),
             Self::File { .. } => false,
         }
     }

@@ -6,12 +6,22 @@
     reason = "a test reads /proc and its own files, and may panic"
 )]
 
-use bellwether::config::{Check, Target};
+use bellwether::config::{self, Check, Config, Target};
 use bellwether::shell::check::{self, Clients, Outcome, Scrape, Status, Verdict};
+use bellwether::shell::http::Readiness;
+use bellwether::shell::monitor::Monitor;
 use bellwether::shell::{clock, thread};
+use bellwether::wire::Inbound;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -272,4 +282,190 @@ async fn a_scrape_that_fails_says_why() {
         let reason = scrape(url.clone()).await.expect_err("it fails");
         assert!(reason.contains(says), "{url}: {reason}");
     }
+}
+
+/// An in-process Kafka with the topic of observations, and a configuration that points to it.
+fn kafka(partitions: i32, checks: Vec<Check>) -> (MockCluster<'static, DefaultProducerContext>, Config) {
+    let cluster = MockCluster::new(1).expect("a mock cluster");
+    cluster.create_topic("bellwether.observations", partitions, 1).expect("a topic");
+    let overlay = ("test".to_owned(), format!("kafka: {{brokers: '{}'}}", cluster.bootstrap_servers()));
+    let mut config = config::load(&[overlay], &|_| None).expect("a configuration");
+    config.monitor.checks = checks;
+    (cluster, config)
+}
+
+fn every(interval_ms: u64, service: &str, name: &str, target: Target) -> Check {
+    Check {
+        name: name.to_owned(),
+        service: service.to_owned(),
+        host: "h1".to_owned(),
+        target,
+        interval: Duration::from_millis(interval_ms),
+        timeout: 3 * SECOND,
+        labels: [].into(),
+    }
+}
+
+/// One check result as it came out of Kafka.
+#[derive(Debug)]
+struct Produced {
+    key: String,
+    partition: i32,
+    check: String,
+    status: u8,
+    time_ms: i64,
+}
+
+/// Reads the check results of all partitions until there are `count` and no more come.
+fn produced(config: &Config, partitions: i32, count: usize) -> Vec<Produced> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &config.kafka.brokers)
+        .set("group.id", "test")
+        .set("fetch.wait.max.ms", "10")
+        .create()
+        .expect("a consumer");
+    let mut from = TopicPartitionList::new();
+    for partition in 0..partitions {
+        from.add_partition_offset("bellwether.observations", partition, Offset::Beginning).expect("valid");
+    }
+    consumer.assign(&from).expect("assigned");
+    let mut found = Vec::new();
+    let deadline = clock::monotonic() + 10 * SECOND;
+    while clock::monotonic() < deadline {
+        let Some(message) = consumer.poll(SECOND / 2) else {
+            if found.len() >= count {
+                break;
+            }
+            continue;
+        };
+        let message = message.expect("no error");
+        let key = String::from_utf8(message.key().expect("a key").to_vec()).expect("text");
+        let record = message.payload().expect("a record");
+        let Inbound::Observations(batch) = Inbound::read(record).expect("it reads") else {
+            panic!("no batch")
+        };
+        assert_eq!(batch.service(), key, "keyed by service");
+        found.extend(batch.checks().map(|result| Produced {
+            key: key.clone(),
+            partition: message.partition(),
+            check: result.check.to_owned(),
+            status: result.status,
+            time_ms: result.time_ms,
+        }));
+    }
+    found
+}
+
+/// Waits for something that other threads do.
+fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let deadline = clock::monotonic() + 10 * SECOND;
+    while !holds() {
+        assert!(clock::monotonic() < deadline, "not within 10 s: {what}");
+        thread::pause(Duration::from_millis(10));
+    }
+}
+
+/// The value of a metric, over all its labels.
+fn metric(registry: &Registry, name: &str) -> f64 {
+    let mut text = String::new();
+    encode(&mut text, registry).expect("it encodes");
+    let values = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+    values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+#[test]
+fn results_are_keyed_by_service_and_stand_where_javas_clients_would_put_them() {
+    // Key and its murmur2 from Apache Kafka's own UtilsTest.
+    let vectors = [
+        ("21", -973_932_308_i32),
+        ("foobar", -790_332_482),
+        ("a-little-bit-long-string", -985_981_536),
+        ("a-little-bit-longer-string", -1_486_304_829),
+        ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+        ("abc", 479_470_107),
+    ];
+    let checks = vectors.iter().map(|(key, _)| every(200, key, "port", Target::Tcp(closed_port()))).collect();
+    let (_cluster, config) = kafka(7, checks);
+    let mut registry = Registry::default();
+    let readiness = Arc::new(Readiness::default());
+    let monitor = Monitor::start(&config, &mut registry, &readiness).expect("it starts");
+    eventually("kafka is there", || readiness.reasons().is_empty());
+    eventually("every check ran twice", || metric(&registry, "bellwether_monitor_runs_total") >= 18.0);
+    assert_eq!(monitor.stop(5 * SECOND), 0, "all of it reached kafka");
+    let found = produced(&config, 7, 18);
+    for (key, hash) in vectors {
+        let of_key: Vec<&Produced> = found.iter().filter(|result| result.key == key).collect();
+        assert!(!of_key.is_empty(), "{key}");
+        for result in of_key {
+            assert_eq!((result.partition, result.status), ((hash & 0x7fff_ffff) % 7, 2), "{key}");
+        }
+    }
+    let acknowledged = metric(&registry, "bellwether_monitor_records_produced_total");
+    assert!(
+        (acknowledged - f64::from(u32::try_from(found.len()).expect("few"))).abs() < 0.5,
+        "{acknowledged}"
+    );
+}
+
+#[test]
+fn a_slow_check_delays_no_other_and_skips_what_it_overlaps() {
+    let hang = vec!["/bin/sh".to_owned(), "-c".to_owned(), "sleep 1; echo slow".to_owned()];
+    let mut checks = vec![every(100, "shop", "port", Target::Tcp(server()))];
+    checks.extend((0..20).map(|n| every(200, "shop", &format!("slow{n}"), Target::Plugin(hang.clone()))));
+    let (_cluster, config) = kafka(1, checks);
+    let mut registry = Registry::default();
+    let monitor = Monitor::start(&config, &mut registry, &Arc::default()).expect("it starts");
+    thread::pause(3 * SECOND);
+    assert_eq!(monitor.stop(5 * SECOND), 0);
+    let found = produced(&config, 1, 60);
+    let times: Vec<i64> = found.iter().filter(|r| r.check == "port").map(|r| r.time_ms).collect();
+    assert!((25..=31).contains(&times.len()), "{} runs in 3 s, one each 100 ms", times.len());
+    assert!(times.is_sorted(), "in the order of their event times");
+    let slow = found.iter().filter(|r| r.check == "slow0").count();
+    assert!((2..=3).contains(&slow), "{slow} runs in 3 s of 1 s each");
+    assert!(metric(&registry, "bellwether_monitor_runs_skipped_total") >= 100.0);
+}
+
+#[test]
+fn results_outlive_an_outage_with_their_own_time_and_the_oldest_go_when_the_buffer_is_full() {
+    let (cluster, mut config) = kafka(1, vec![every(50, "shop", "port", Target::Tcp(closed_port()))]);
+    cluster.broker_down(1).expect("down");
+    // About 40 of these records.
+    config.monitor.buffer_bytes = 8 << 10;
+    let mut registry = Registry::default();
+    let readiness = Arc::new(Readiness::default());
+    let monitor = Monitor::start(&config, &mut registry, &readiness).expect("it starts");
+    let dropped = || metric(&registry, "bellwether_monitor_records_dropped_total");
+    eventually("it says that kafka is away", || readiness.reasons()["kafka"].contains("no broker answered"));
+    eventually("the buffer is full", || dropped() >= 3.0);
+    assert!(metric(&registry, "bellwether_monitor_buffer_bytes") <= 8192.0);
+    let back_ms = clock::wall_ms();
+    cluster.broker_up(1).expect("up");
+    eventually("kafka is there", || readiness.reasons().is_empty());
+    assert_eq!(monitor.stop(5 * SECOND), 0);
+    let runs = metric(&registry, "bellwether_monitor_runs_total");
+    let found = produced(&config, 1, 1);
+    let lost = runs - f64::from(u32::try_from(found.len()).expect("few"));
+    assert!(
+        (lost - dropped()).abs() < 0.5,
+        "{runs} runs, {} produced, {} counted as dropped",
+        found.len(),
+        dropped()
+    );
+    let before = found.iter().filter(|result| result.time_ms < back_ms).count();
+    assert!(before >= 10, "{before} results of {} are from the outage", found.len());
+    assert!(found.iter().map(|result| result.time_ms).is_sorted());
+}
+
+#[test]
+fn a_monitor_stops_in_time_though_kafka_is_away() {
+    let (cluster, config) = kafka(1, vec![every(50, "shop", "port", Target::Tcp(closed_port()))]);
+    cluster.broker_down(1).expect("down");
+    let mut registry = Registry::default();
+    let monitor = Monitor::start(&config, &mut registry, &Arc::default()).expect("it starts");
+    eventually("something waits", || metric(&registry, "bellwether_monitor_buffer_bytes") > 0.0);
+    let started = clock::monotonic();
+    assert!(monitor.stop(SECOND) > 0, "it says what is lost");
+    let took = clock::monotonic() - started;
+    assert!(took < 3 * SECOND, "{took:?}");
 }

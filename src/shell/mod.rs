@@ -7,6 +7,7 @@ pub mod files;
 pub mod http;
 pub mod kafka;
 pub mod lock;
+pub mod monitor;
 pub mod registry;
 pub mod signal;
 pub mod telemetry;

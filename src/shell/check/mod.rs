@@ -117,7 +117,7 @@ impl Outcome {
     pub fn summary(&self) -> String {
         match self {
             Self::Verdict(verdict) => verdict.output.lines().next().unwrap_or_default().to_owned(),
-            Self::Scrape(Scrape { samples: Ok(samples), duration }) => {
+            Self::Scrape(Scrape { samples: Ok(samples), duration, .. }) => {
                 format!("up, {} samples in {}", samples.len(), milliseconds(*duration))
             }
             Self::Scrape(Scrape { samples: Err(reason), .. }) => format!("down: {reason}"),

@@ -21,6 +21,8 @@ const ACCEPTED: &str =
 /// One scrape.
 #[derive(Debug)]
 pub struct Scrape {
+    /// The labels of the target, which `up` carries whatever happened.
+    pub target: Labels,
     /// What the target exposed, or why nothing can be used.
     pub samples: Result<Vec<ScrapedSample>, String>,
     /// From the request to the last sample read.
@@ -43,9 +45,10 @@ pub struct ScrapedSample {
 /// Scrapes once.
 pub(super) async fn run(client: &reqwest::Client, url: &str, check: &Check) -> Scrape {
     let started = clock::monotonic();
+    let target = target_labels(check, url);
     let samples = match tokio::time::timeout(check.timeout, get(client, url, check.timeout)).await {
         Ok(Ok((format, body))) => {
-            let target = target_labels(check, url);
+            let target = target.clone();
             // Reading megabytes takes a while: not on the threads that all checks share.
             let read = tokio::task::spawn_blocking(move || read(format, &body, &target)).await;
             read.unwrap_or_else(|fault| Err(format!("the answer could not be read: {fault}")))
@@ -53,7 +56,7 @@ pub(super) async fn run(client: &reqwest::Client, url: &str, check: &Check) -> S
         Ok(Err(reason)) => Err(format!("GET {url}: {reason}")),
         Err(_) => Err(format!("GET {url}: no answer within {}", milliseconds(check.timeout))),
     };
-    Scrape { samples, duration: clock::monotonic().saturating_sub(started) }
+    Scrape { target, samples, duration: clock::monotonic().saturating_sub(started) }
 }
 
 /// The labels that every series of this target carries.
