@@ -2,13 +2,74 @@
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::shell::http::{Readiness, serve};
+use crate::shell::lock::LockService;
+use crate::shell::signal;
+use crate::shell::worker::{Metrics, Worker, WorkerOptions};
+use crate::shell::zookeeper::ZooKeeper;
+use prometheus_client::registry::Registry;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the worker is asked whether it can go on.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Flags of `bellwether worker`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Availability zone of this worker, over `zone` of the configuration.
+    #[arg(long, value_name = "ZONE")]
+    pub zone: Option<String>,
+    /// Identity of this worker, unique within the cluster and the same after a restart, over `worker` of the configuration.
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+}
 
-/// Runs it.
-pub fn run(_args: &Args, _config: &Config) -> Result<ExitCode, Error> {
-    Ok(ExitCode::from(2))
+/// Runs it until SIGTERM or SIGINT. Exit code 2 where another process lives under its id.
+pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
+    let mut config = config.clone();
+    identify(&mut config, args);
+    let stop = signal::listen().map_err(Error::System)?;
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let readiness = Arc::new(Readiness::default());
+    let http = serve(&config.http_listen, registry, Arc::clone(&readiness))?;
+    tracing::info!("listening on http://{}: /-/healthy, /-/ready, /metrics", http.address);
+    let keeper = Arc::new(ZooKeeper::start(&config)?);
+    let worker = Worker::start(WorkerOptions {
+        config,
+        lock: LockService::ZooKeeper(Arc::clone(&keeper)),
+        producer_time: false,
+        metrics,
+        readiness,
+        http: http.address.to_string(),
+    })?;
+    let mut refused = None;
+    while refused.is_none() && !stop.wait(LOOK) {
+        refused = worker.refused();
+    }
+    worker.stop();
+    keeper.close();
+    Ok(match refused {
+        Some(why) => {
+            tracing::error!("stopped: {why}");
+            ExitCode::from(2)
+        }
+        None => ExitCode::SUCCESS,
+    })
+}
+
+/// The flags go over the configuration. An id that was made from the zone follows the zone.
+fn identify(config: &mut Config, args: &Args) {
+    if let Some(zone) = &args.zone {
+        let rest = config.worker.strip_prefix(&format!("{}-", config.zone));
+        if let Some(rest) = rest {
+            config.worker = format!("{zone}-{rest}");
+        }
+        config.zone.clone_from(zone);
+    }
+    if let Some(id) = &args.id {
+        config.worker.clone_from(id);
+    }
 }

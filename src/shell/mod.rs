@@ -12,4 +12,5 @@ pub mod registry;
 pub mod signal;
 pub mod telemetry;
 pub mod thread;
+pub mod worker;
 pub mod zookeeper;

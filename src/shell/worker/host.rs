@@ -1,0 +1,228 @@
+//! The host thread: starts and ends partitions as the group decides, and once a second looks at Kafka, ZooKeeper, the
+//! lag and the registry.
+
+use super::partition::{self, Slot, condition, emission_condition, take};
+use super::standing::{Line, Standing, show_lag};
+use super::{Ending, Shared, Shown};
+use crate::shell::kafka::assignment::{Assignment, GroupEvent};
+use crate::shell::lock::LockService;
+use crate::shell::registry::{Joined, Registry};
+use crate::shell::{clock, thread};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The condition of Kafka in `/-/ready`.
+pub(super) const KAFKA: &str = "kafka";
+/// The condition of ZooKeeper in `/-/ready`.
+const ZOOKEEPER: &str = "zookeeper";
+/// How long a machine may take to finish its batch before its emission thread is ended under it: it may be waiting for
+/// room there, and Kafka be away.
+const FINISH: Duration = Duration::from_millis(1500);
+/// How soon an ending is noticed.
+const TURN: Duration = Duration::from_millis(100);
+/// How often the lag and the conditions are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often Kafka is asked for metadata while it answers.
+const ASK_EVERY: Duration = Duration::from_secs(10);
+
+/// One hosted partition's thread.
+struct Hosted {
+    ending: Arc<Ending>,
+    line: Line,
+    slot: Slot,
+    thread: JoinHandle<()>,
+}
+
+/// The host thread's own state.
+pub(super) struct Host {
+    shared: Arc<Shared>,
+    ending: Arc<Ending>,
+    shown: Arc<Shown>,
+    outbox: JoinHandle<()>,
+    hosted: BTreeMap<i32, Hosted>,
+    registry: Option<Registry>,
+    partition_count: Option<i32>,
+    dropped: u64,
+    next_look: Duration,
+    next_ask: Duration,
+}
+
+impl Host {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        ending: Arc<Ending>,
+        shown: Arc<Shown>,
+        outbox: JoinHandle<()>,
+    ) -> Self {
+        let registry = match &shared.lock {
+            LockService::ZooKeeper(keeper) => {
+                let report = shown.publish(BTreeMap::new());
+                Some(Registry::join(keeper, shared.config.zookeeper.session_timeout, report))
+            }
+            LockService::InProcess(_) => None,
+        };
+        Self {
+            shared,
+            ending,
+            shown,
+            outbox,
+            hosted: BTreeMap::new(),
+            registry,
+            partition_count: None,
+            dropped: 0,
+            next_look: Duration::ZERO,
+            next_ask: Duration::ZERO,
+        }
+    }
+
+    /// Until the worker ends.
+    pub(super) fn run(mut self, decisions: &Receiver<GroupEvent>, assignment: Assignment) {
+        while self.ending.is_running() {
+            match decisions.recv_timeout(TURN) {
+                Ok(GroupEvent::Assigned(partitions)) => self.assigned(&partitions),
+                Ok(GroupEvent::Revoked(partitions)) => self.end(&partitions),
+                Ok(GroupEvent::Fenced) => self.fenced(),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => thread::pause(TURN),
+            }
+            if clock::monotonic() >= self.next_look {
+                self.next_look = clock::monotonic() + LOOK_EVERY;
+                self.look();
+            }
+        }
+        if self.ending.is_killed() {
+            return self.let_go();
+        }
+        let all: Vec<i32> = self.hosted.keys().copied().collect();
+        self.end(&all);
+        // After the machines: what they applied last is committed with the goodbye.
+        assignment.leave();
+        let Self { shared, outbox, .. } = self;
+        let worker = shared.config.worker.clone();
+        drop(shared);
+        let _ = outbox.join();
+        tracing::info!(worker, "worker {worker} stopped");
+    }
+
+    fn assigned(&mut self, partitions: &[i32]) {
+        for partition in partitions.iter().copied() {
+            if self.hosted.contains_key(&partition) {
+                continue;
+            }
+            let ending = Arc::new(Ending::default());
+            let line = Line::default();
+            let standing = Standing::new(partition, self.shared.metrics.clone(), Arc::clone(&line));
+            let slot = Slot::default();
+            let body = {
+                let (shared, ending) = (Arc::clone(&self.shared), Arc::clone(&ending));
+                let slot = Arc::clone(&slot);
+                move || partition::host(&shared, partition, &ending, slot, standing)
+            };
+            match thread::spawn(format!("machine-{partition}"), body) {
+                Ok(thread) => drop(self.hosted.insert(partition, Hosted { ending, line, slot, thread })),
+                Err(fault) => {
+                    tracing::error!(partition, %fault, "no thread left: partition {partition} is not hosted");
+                    self.shared.readiness.not_ready(&condition(partition), fault.to_string());
+                }
+            }
+        }
+    }
+
+    /// Ends partitions and waits for them, so that the next thread of a partition never meets its last.
+    fn end(&mut self, partitions: &[i32]) {
+        let ended: Vec<(i32, Hosted)> =
+            partitions.iter().filter_map(|partition| self.hosted.remove_entry(partition)).collect();
+        for (_, hosted) in &ended {
+            hosted.ending.set(Ending::STOP);
+        }
+        let deadline = clock::monotonic() + FINISH;
+        while ended.iter().any(|(_, hosted)| !hosted.thread.is_finished()) && clock::monotonic() < deadline {
+            thread::pause(Duration::from_millis(5));
+        }
+        for (partition, hosted) in &ended {
+            if let Some(emitter) = take(&hosted.slot) {
+                // Beside each other: each takes up to two seconds.
+                let _ = thread::spawn(format!("hand-over-{partition}"), move || emitter.stop());
+            }
+        }
+        for (partition, hosted) in ended {
+            if hosted.thread.join().is_err() {
+                tracing::error!(partition, "the thread of partition {partition} panicked on its way out");
+            }
+            self.shared.readiness.ready(&condition(partition));
+            self.shared.readiness.ready(&emission_condition(partition));
+            self.shared.metrics.forget(partition);
+        }
+    }
+
+    /// Another process has this worker's id.
+    fn fenced(&mut self) {
+        let all: Vec<i32> = self.hosted.keys().copied().collect();
+        self.end(&all);
+        self.shown.refuse(format!(
+            "another process joined the consumer group as worker {:?}: give each an id of its own with --id",
+            self.shared.config.worker
+        ));
+    }
+
+    /// As a killed process would: nothing is handed over, nobody is told.
+    fn let_go(self) {
+        if let LockService::ZooKeeper(keeper) = &self.shared.lock {
+            keeper.abandon();
+        }
+        for (partition, hosted) in &self.hosted {
+            hosted.ending.set(Ending::KILL);
+            if let Some(emitter) = take(&hosted.slot) {
+                let _ = thread::spawn(format!("kill-{partition}"), move || emitter.kill());
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        if clock::monotonic() >= self.next_ask {
+            self.ask_kafka();
+        }
+        match self.shared.lock.state() {
+            Ok(()) => self.shared.readiness.ready(ZOOKEEPER),
+            Err(why) => self.shared.readiness.not_ready(ZOOKEEPER, why),
+        }
+        let lines: BTreeMap<i32, Line> =
+            self.hosted.iter().map(|(partition, hosted)| (*partition, Arc::clone(&hosted.line))).collect();
+        show_lag(&self.shared.metrics, &lines, &self.shared.data.ends());
+        let dropped = self.shared.outbox.counts().dropped.load(Ordering::Relaxed);
+        self.shared.metrics.outbox_dropped.inc_by(dropped.saturating_sub(self.dropped));
+        self.dropped = dropped;
+        let copy = |line: &Line| line.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let report =
+            self.shown.publish(lines.iter().map(|(partition, line)| (*partition, copy(line))).collect());
+        let Some(registry) = &self.registry else { return };
+        registry.publish(report);
+        if let Joined::Taken(other) = registry.joined() {
+            self.shown.refuse(format!(
+                "worker id {:?} is taken: a worker of {} lives under it at {:?}. Give each an id of its own with --id",
+                other.worker, other.zone, other.http
+            ));
+        }
+    }
+
+    /// Whether Kafka answers, and how many partitions the topic has.
+    fn ask_kafka(&mut self) {
+        match self.shared.data.partition_count() {
+            Ok(count) => {
+                self.shared.readiness.ready(KAFKA);
+                self.next_ask = clock::monotonic() + ASK_EVERY;
+                if let Some(before) = self.partition_count.replace(count).filter(|before| *before != count) {
+                    tracing::warn!(
+                        "{} went from {before} to {count} partitions: services whose key moved begin anew on another one",
+                        self.shared.topics.observations
+                    );
+                }
+            }
+            Err(fault) => self.shared.readiness.not_ready(KAFKA, fault.to_string()),
+        }
+    }
+}
