@@ -1,1 +1,446 @@
-//! Stories.
+//! Stories of one replica: what happens to it, and what it wants done.
+
+mod model;
+
+use super::*;
+
+const TAKEOVER_MS: i64 = 2_000;
+
+/// One replica and the time. Each method is one event; its answer is the actions, one word or line each.
+struct Story {
+    replica: Replica,
+    now_ms: i64,
+}
+
+impl Story {
+    fn of(worker: &str) -> Self {
+        let options = Options {
+            worker: worker.into(),
+            zone: format!("zone-{worker}"),
+            engine_version: 1,
+            topic_id: "t1".into(),
+            partition_count: 8,
+            takeover_after_ms: TAKEOVER_MS,
+            derived: (0, [0; 32]),
+        };
+        Self { replica: Replica::new(options, 0), now_ms: 0 }
+    }
+
+    /// Caught up, the tail known, `count` transitions derived at time 0 and not out.
+    fn standby(count: i64) -> Self {
+        let mut story = Self::of("a");
+        assert_eq!(story.derive(1..=count), "");
+        assert_eq!(story.on(Input::TailReached), "");
+        assert_eq!(story.on(Input::CaughtUp), "");
+        story
+    }
+
+    /// Primary with the lock, of epoch 1, everything out.
+    fn primary() -> Self {
+        let mut story = Self::standby(0);
+        story.on(Input::Lock(LockEvent::Free));
+        story.on(Input::Lock(LockEvent::Acquired { czxid: 7 }));
+        story.on(Input::Initialised);
+        assert_eq!(
+            story.on(Input::ReadBack(None)),
+            "reading_back -> primary (marker_read); commit marker 0 epoch 1"
+        );
+        assert_eq!(story.on(Input::Committed { took_ms: 5 }), "");
+        story
+    }
+
+    fn on(&mut self, input: Input) -> String {
+        let mut actions = Vec::new();
+        self.replica.step(Event { now_ms: self.now_ms, input }, &mut actions);
+        actions.iter().map(word).collect::<Vec<_>>().join("; ")
+    }
+
+    fn derive(&mut self, seqs: impl Iterator<Item = i64>) -> String {
+        self.on(Input::Derived(seqs.map(|seq| derived(seq, 0)).collect()))
+    }
+
+    /// Time passes, by the wall clock and by the log's.
+    fn pass(&mut self, ms: i64) -> String {
+        self.now_ms += ms;
+        self.on(Input::Progress { clock_ms: self.now_ms })
+    }
+}
+
+fn word(action: &Action) -> String {
+    match action {
+        Action::Acquire => "acquire".into(),
+        Action::Release => "release".into(),
+        Action::RenewProducer => "renew".into(),
+        Action::Initialise => "init".into(),
+        Action::ReadBack => "read back".into(),
+        Action::Commit { first, marker } if *first > marker.seq => {
+            format!("commit marker {} epoch {}", marker.seq, marker.epoch)
+        }
+        Action::Commit { first, marker } => format!("commit {first}..={} epoch {}", marker.seq, marker.epoch),
+        Action::RoleChanged { from, to, reason } => {
+            format!("{} -> {} ({})", from.code(), to.code(), reason.code())
+        }
+        Action::Diverged { seq, worker, .. } => format!("diverged from {worker} at {seq}"),
+        Action::Stopped => "stopped".into(),
+    }
+}
+
+fn derived(seq: i64, append_ms: i64) -> Derived {
+    Derived {
+        seq,
+        input_offset: seq * 10,
+        ordinal: 0,
+        append_ms,
+        rule_set_version: 1,
+        key: Vec::new(),
+        bytes: format!("transition {seq}").into_bytes(),
+    }
+}
+
+fn hash_at(seq: i64) -> [u8; 32] {
+    (1..=seq).fold([0; 32], |hash, seq| chain(&hash, &derived(seq, 0).bytes))
+}
+
+/// What another primary wrote.
+fn marker(worker: &str, epoch: i64, seq: i64) -> Marker {
+    Marker {
+        seq,
+        input_offset: if seq == 0 { -1 } else { seq * 10 },
+        ordinal: 0,
+        running_hash: hash_at(seq),
+        epoch,
+        lock_czxid: 3,
+        rule_set_version: 1,
+        engine_version: 1,
+        topic_id: "t1".into(),
+        partition_count: 8,
+        worker: worker.into(),
+        zone: "zone-b".into(),
+        wall_ms: 0,
+    }
+}
+
+fn seen(worker: &str, epoch: i64, seq: i64) -> Input {
+    Input::Seen(Box::new(marker(worker, epoch, seq)))
+}
+
+fn read_back(epoch: i64, seq: i64) -> Input {
+    Input::ReadBack(Some(Box::new(marker("b", epoch, seq))))
+}
+
+fn held() -> Input {
+    Input::Lock(LockEvent::Held { worker: "b".into() })
+}
+
+#[test]
+fn a_standby_takes_the_free_lock_and_continues_after_the_marker() {
+    let mut a = Story::standby(5);
+    assert_eq!(a.on(held()), "");
+    assert_eq!(a.on(seen("b", 1, 2)), "");
+    assert_eq!(a.replica.waiting(), 3, "what is out is forgotten");
+    assert_eq!(a.on(Input::Lock(LockEvent::Free)), "standby -> locking (lock_free); acquire");
+    assert_eq!(
+        a.on(Input::Lock(LockEvent::Acquired { czxid: 9 })),
+        "locking -> initialising (lock_acquired); init"
+    );
+    assert_eq!(a.on(Input::Initialised), "initialising -> reading_back (initialised); read back");
+    assert_eq!(a.on(read_back(1, 3)), "reading_back -> primary (marker_read); commit 4..=5 epoch 2");
+    assert_eq!(a.on(Input::Committed { took_ms: 8 }), "");
+    assert_eq!((a.replica.out_seq(), a.replica.waiting()), (5, 0));
+    assert_eq!(a.derive(6..=6), "commit 6..=6 epoch 2");
+}
+
+#[test]
+fn a_replica_that_has_not_caught_up_does_not_take_the_lock() {
+    let mut a = Story::of("a");
+    assert_eq!(a.on(Input::Lock(LockEvent::Free)), "");
+    assert_eq!(a.derive(1..=1), "");
+    assert_eq!(a.on(Input::TailReached), "");
+    assert_eq!(a.pass(60_000), "", "nor does it take over");
+    assert_eq!(a.on(Input::CaughtUp), "standby -> locking (lock_free); acquire");
+}
+
+#[test]
+fn whoever_comes_second_to_the_lock_stands_by_until_it_is_free_again() {
+    let mut a = Story::standby(0);
+    assert_eq!(a.on(Input::Lock(LockEvent::Free)), "standby -> locking (lock_free); acquire");
+    assert_eq!(a.on(held()), "locking -> standby (lock_held)");
+    assert_eq!(a.on(Input::Lock(LockEvent::Free)), "standby -> locking (lock_free); acquire");
+}
+
+#[test]
+fn an_unseen_transition_promotes_although_the_lock_is_held() {
+    let mut a = Story::standby(1);
+    assert_eq!(a.on(held()), "");
+    assert_eq!(a.pass(TAKEOVER_MS), "");
+    assert_eq!(a.pass(1), "standby -> initialising (transition_unseen); init");
+    a.on(Input::Initialised);
+    assert_eq!(a.on(read_back(1, 0)), "reading_back -> primary (marker_read); commit 1..=1 epoch 2");
+    assert_eq!(a.on(Input::Committed { took_ms: 8 }), "");
+    assert_eq!(a.on(Input::Lock(LockEvent::Free)), "acquire", "and takes the lock when its holder is gone");
+    assert_eq!(a.on(Input::Lock(LockEvent::Acquired { czxid: 9 })), "", "without starting over");
+    assert_eq!(a.replica.lock_czxid(), Some(9));
+}
+
+#[test]
+fn takeover_needs_both_clocks_and_starts_to_count_when_the_replay_is_over() {
+    let mut a = Story::standby(1);
+    a.now_ms += 60_000;
+    assert_eq!(a.on(Input::Tick), "", "the log's clock stands still: nobody knows that it is late");
+
+    let mut b = Story::of("b");
+    b.derive(1..=1);
+    b.on(Input::TailReached);
+    assert_eq!(b.pass(60_000), "");
+    assert_eq!(b.on(Input::CaughtUp), "", "it was derived long ago, but the marker may just be on its way");
+    assert_eq!(b.pass(TAKEOVER_MS + 1), "standby -> initialising (transition_unseen); init");
+}
+
+#[test]
+fn a_full_backlog_stands_in_for_the_clock_that_it_has_stopped() {
+    let mut a = Story::standby(0);
+    a.derive(1..=i64::try_from(BACKLOG_TRANSITIONS_MAX).unwrap());
+    assert!(a.replica.is_full());
+    a.now_ms += TAKEOVER_MS + 1;
+    assert_eq!(a.on(Input::Tick), "standby -> initialising (transition_unseen); init");
+}
+
+#[test]
+fn losing_zookeeper_neither_demotes_nor_stops_a_primary() {
+    let mut a = Story::primary();
+    assert_eq!(a.on(Input::Lock(LockEvent::Lost)), "");
+    assert_eq!(a.derive(1..=1), "commit 1..=1 epoch 1");
+    assert_eq!(a.on(Input::Committed { took_ms: 8 }), "");
+    assert_eq!(a.on(Input::Lock(LockEvent::Free)), "acquire", "back: the lock is taken again");
+}
+
+#[test]
+fn one_transaction_takes_what_waits_up_to_a_chunk() {
+    let mut a = Story::primary();
+    assert_eq!(a.derive(1..=1), "commit 1..=1 epoch 1");
+    assert_eq!(a.derive(2..=1200), "", "one at a time");
+    assert_eq!(a.on(Input::Committed { took_ms: 8 }), "commit 2..=501 epoch 1");
+    assert_eq!(a.on(Input::Committed { took_ms: 8 }), "commit 502..=1001 epoch 1");
+
+    let mut b = Story::primary();
+    let big = |seq| Derived { bytes: vec![0; 300 << 10], ..derived(seq, 0) };
+    assert_eq!(b.on(Input::Derived((1..=3).map(big).collect())), "commit 1..=1 epoch 1", "by bytes too");
+}
+
+#[test]
+fn a_quiet_primary_writes_a_marker_each_minute() {
+    let mut a = Story::primary();
+    assert_eq!(a.pass(HEARTBEAT_MS - 1), "");
+    assert_eq!(a.pass(1), "commit marker 0 epoch 1");
+    assert_eq!(a.on(Input::Committed { took_ms: 8 }), "");
+    assert_eq!(a.pass(HEARTBEAT_MS), "commit marker 0 epoch 1");
+}
+
+#[test]
+fn a_slow_commit_is_out_but_its_producer_is_not_used_again() {
+    let mut a = Story::primary();
+    a.derive(1..=1);
+    assert_eq!(
+        a.on(Input::Committed { took_ms: SLOW_COMMIT_MS + 1 }),
+        "renew; primary -> initialising (commit_slow); init"
+    );
+    a.on(Input::Initialised);
+    assert_eq!(
+        a.on(Input::ReadBack(Some(Box::new(marker("a", 1, 1))))),
+        "reading_back -> primary (marker_read); commit marker 1 epoch 2"
+    );
+}
+
+#[test]
+fn after_a_failed_commit_the_read_back_tells_whether_it_is_out() {
+    for (out, then) in [(0, "commit 1..=1 epoch 2"), (1, "commit marker 1 epoch 2")] {
+        let mut a = Story::primary();
+        a.derive(1..=1);
+        assert_eq!(
+            a.on(Input::CommitFailed(Failure::TimedOut)),
+            "renew; primary -> initialising (commit_failed); init"
+        );
+        a.on(Input::Initialised);
+        let back = Input::ReadBack(Some(Box::new(marker("a", 1, out))));
+        assert_eq!(a.on(back), format!("reading_back -> primary (marker_read); {then}"));
+    }
+}
+
+#[test]
+fn a_fenced_primary_waits_and_comes_back_only_with_the_lock() {
+    let mut a = Story::primary();
+    a.derive(1..=1);
+    assert_eq!(
+        a.on(Input::CommitFailed(Failure::Fenced)),
+        "release; renew; primary -> fenced (producer_fenced)"
+    );
+    assert_eq!(a.on(Input::Lock(LockEvent::Free)), "", "not before the back-off has passed");
+    assert_eq!(a.on(held()), "");
+    assert_eq!(a.pass(BACKOFF_MS), "fenced -> standby (backoff_passed)");
+    assert_eq!(a.pass(10_000), "", "although its transition is unseen");
+    assert_eq!(a.on(Input::Lock(LockEvent::Free)), "standby -> locking (lock_free); acquire");
+}
+
+#[test]
+fn a_fenced_replica_takes_over_again_once_its_successor_has_shown_itself_and_died() {
+    let mut a = Story::primary();
+    a.derive(1..=2);
+    a.on(Input::CommitFailed(Failure::Fenced));
+    assert_eq!(a.on(seen("b", 2, 1)), "");
+    assert_eq!(a.pass(TAKEOVER_MS + 1), "fenced -> standby (backoff_passed)");
+    assert_eq!(a.pass(1), "standby -> initialising (transition_unseen); init");
+}
+
+#[test]
+fn a_successor_that_never_wrote_a_marker_is_succeeded_in_the_end() {
+    let mut a = Story::primary();
+    a.derive(1..=1);
+    a.on(Input::CommitFailed(Failure::Fenced));
+    a.pass(BACKOFF_MS);
+    assert_eq!(a.pass(LOCK_ONLY_MS - BACKOFF_MS - 1), "");
+    assert_eq!(a.pass(1), "standby -> initialising (transition_unseen); init");
+}
+
+#[test]
+fn each_fence_of_a_minute_doubles_the_back_off() {
+    let mut a = Story::primary();
+    for backoff_ms in [1_000, 2_000, 4_000] {
+        let epoch = a.replica.epoch();
+        assert_eq!(
+            a.on(seen("b", epoch + 1, 0)),
+            "release; renew; primary -> fenced (newer_epoch)",
+            "a marker of a newer epoch tells before any commit does"
+        );
+        assert_eq!(a.pass(backoff_ms - 1), "");
+        assert_eq!(a.pass(1), "fenced -> standby (backoff_passed)");
+        a.on(Input::Lock(LockEvent::Free));
+        a.on(Input::Lock(LockEvent::Acquired { czxid: 9 }));
+        a.on(Input::Initialised);
+        a.on(read_back(epoch + 1, 0));
+        a.on(Input::Committed { took_ms: 5 });
+    }
+}
+
+#[test]
+fn without_a_way_to_kafka_the_lock_is_given_to_whoever_gets_further() {
+    let mut a = Story::standby(0);
+    a.on(Input::Lock(LockEvent::Free));
+    a.on(Input::Lock(LockEvent::Acquired { czxid: 9 }));
+    a.now_ms += GIVE_UP_MS - 1;
+    assert_eq!(a.on(Input::InitialiseFailed(Failure::TimedOut)), "init");
+    a.now_ms += 1;
+    assert_eq!(
+        a.on(Input::InitialiseFailed(Failure::TimedOut)),
+        "release; renew; initialising -> fenced (no_progress)"
+    );
+}
+
+#[test]
+fn a_failed_commit_does_not_fence_back_whoever_took_the_lock_meanwhile() {
+    let mut a = Story::primary();
+    a.on(Input::Lock(LockEvent::Lost));
+    a.on(held());
+    a.derive(1..=1);
+    assert_eq!(a.on(Input::CommitFailed(Failure::TimedOut)), "renew; primary -> fenced (commit_failed)");
+}
+
+#[test]
+fn a_primary_that_overrode_a_hung_holder_keeps_going_after_a_failed_commit() {
+    let mut a = Story::standby(1);
+    a.on(held());
+    a.pass(TAKEOVER_MS + 1);
+    a.on(Input::Initialised);
+    a.on(read_back(1, 0));
+    assert_eq!(
+        a.on(Input::CommitFailed(Failure::TimedOut)),
+        "renew; primary -> initialising (commit_failed); init"
+    );
+}
+
+#[test]
+fn a_replica_behind_the_marker_suppresses_what_is_out() {
+    let mut a = Story::of("a");
+    assert_eq!(a.on(seen("b", 1, 3)), "");
+    assert_eq!(a.derive(1..=2), "");
+    assert_eq!(a.replica.waiting(), 0);
+    a.on(Input::TailReached);
+    a.on(Input::CaughtUp);
+    a.on(Input::Lock(LockEvent::Free));
+    a.on(Input::Lock(LockEvent::Acquired { czxid: 9 }));
+    a.on(Input::Initialised);
+    assert_eq!(a.on(read_back(1, 3)), "reading_back -> primary (marker_read); commit marker 3 epoch 2");
+    assert_eq!(a.on(Input::Committed { took_ms: 5 }), "");
+    assert_eq!(a.derive(3..=4), "commit 4..=4 epoch 2");
+}
+
+#[test]
+fn a_marker_of_another_history_is_reported_once_an_epoch_and_paging_goes_on() {
+    let mut a = Story::standby(3);
+    let other = |epoch, seq| Box::new(Marker { running_hash: [9; 32], ..marker("b", epoch, seq) });
+    assert_eq!(a.on(Input::Seen(other(1, 2))), "diverged from b at 2");
+    assert!(a.replica.is_diverged());
+    assert_eq!(a.on(Input::Seen(other(1, 3))), "");
+    assert_eq!(a.on(Input::Seen(other(1, 5))), "", "ahead of us: compared when we get there");
+    assert_eq!(a.on(Input::Seen(other(2, 5))), "");
+    assert_eq!(a.derive(4..=5), "diverged from b at 5");
+    a.on(Input::Lock(LockEvent::Free));
+    a.on(Input::Lock(LockEvent::Acquired { czxid: 9 }));
+    a.on(Input::Initialised);
+    a.on(Input::ReadBack(Some(other(2, 5))));
+    a.on(Input::Committed { took_ms: 5 });
+    assert_eq!(a.derive(6..=6), "commit 6..=6 epoch 3");
+}
+
+#[test]
+fn a_marker_over_another_topic_or_an_older_one_stops_promotion() {
+    let promoting = || {
+        let mut a = Story::standby(3);
+        a.on(seen("b", 1, 2));
+        a.on(Input::Lock(LockEvent::Free));
+        a.on(Input::Lock(LockEvent::Acquired { czxid: 9 }));
+        a.on(Input::Initialised);
+        a
+    };
+    let foreign = Marker { topic_id: "t2".into(), ..marker("b", 1, 2) };
+    assert_eq!(
+        promoting().on(Input::ReadBack(Some(Box::new(foreign)))),
+        "release; renew; reading_back -> fenced (foreign_marker)"
+    );
+    for older in [Some(Box::new(marker("b", 1, 1))), None] {
+        assert_eq!(
+            promoting().on(Input::ReadBack(older)),
+            "release; renew; reading_back -> fenced (marker_went_back)"
+        );
+    }
+}
+
+#[test]
+fn a_planned_stop_finishes_what_waits_and_gives_the_lock_back() {
+    let mut a = Story::primary();
+    a.derive(1..=1);
+    a.derive(2..=600);
+    assert_eq!(a.on(Input::Stop), "primary -> stopping (stop_requested)");
+    assert_eq!(a.on(Input::Committed { took_ms: 5 }), "commit 2..=501 epoch 1");
+    assert_eq!(a.on(Input::Committed { took_ms: 5 }), "commit 502..=600 epoch 1");
+    assert_eq!(a.on(Input::Committed { took_ms: 5 }), "release; stopped");
+    assert_eq!(a.on(Input::Tick), "");
+
+    let mut b = Story::standby(3);
+    assert_eq!(b.on(Input::Stop), "standby -> stopping (stop_requested); stopped");
+
+    let mut c = Story::primary();
+    c.derive(1..=1);
+    c.on(Input::Stop);
+    assert_eq!(
+        c.on(Input::CommitFailed(Failure::TimedOut)),
+        "release; stopped",
+        "the successor has the rest"
+    );
+}
+
+#[test]
+#[should_panic(expected = "the machine gave seq 3 after 1")]
+fn a_gap_in_the_machines_transitions_is_a_broken_invariant() {
+    let mut a = Story::standby(1);
+    a.derive(3..=3);
+}
