@@ -44,6 +44,14 @@ pub enum PlanFault {
         /// What it is.
         got: &'static str,
     },
+    /// A range or an offset is longer than any log.
+    #[error("a duration of {millis} ms, allowed are {max} ms")]
+    TooFar {
+        /// Duration seen, milliseconds.
+        millis: u128,
+        /// The bound, milliseconds.
+        max: i64,
+    },
     /// It is longer than any rule needs.
     #[error("the expression has {bytes} bytes, allowed are {max}")]
     TooLong {
@@ -72,6 +80,7 @@ impl PlanFault {
             Self::Unsupported { .. } => "promql_unsupported",
             Self::Regex { .. } => "promql_regex",
             Self::NotAValue { .. } => "promql_not_a_value",
+            Self::TooFar { .. } => "promql_too_far",
             Self::TooLong { .. } => "promql_too_long",
             Self::TooDeep { .. } => "promql_too_deep",
         }
@@ -91,6 +100,7 @@ impl PlanFault {
             Self::Syntax { .. }
             | Self::Regex { .. }
             | Self::NotAValue { .. }
+            | Self::TooFar { .. }
             | Self::TooLong { .. }
             | Self::TooDeep { .. } => None,
         }

@@ -1,12 +1,11 @@
 //! Prometheus's regular expressions are Go's (RE2); ours are the crate `regex`. The dialects differ in few places, and
-//! rule files must mean here what they mean there.
+//! rule files must mean here what they mean there. What promql-parser refuses before (`\Q…\E`) is not handled.
 
 /// Rewrites an expression of Go's dialect into the crate's:
 ///
 /// - `\d \w \s \b` and their opposites are ASCII in Go;
 /// - a `{` that opens no repetition is a literal in Go;
-/// - inside a class, `[`, `&&`, `--` and `~~` are literals in Go;
-/// - `\Q…\E` quotes.
+/// - inside a class, `[`, `&&`, `--` and `~~` are literals in Go.
 ///
 /// An expression that is wrong in Go's dialect may pass through as it is; compiling it says so.
 pub(super) fn translate(go: &str) -> String {
@@ -16,15 +15,12 @@ pub(super) fn translate(go: &str) -> String {
     while let Some(c) = rest.chars().next() {
         let mut taken = c.len_utf8();
         match c {
-            '\\' if rest.starts_with("\\Q") => {
-                let quoted = &rest[2..];
-                let end = quoted.find("\\E").unwrap_or(quoted.len());
-                out.push_str(&regex::escape(&quoted[..end]));
-                taken = (2 + end + 2).min(rest.len());
-            }
             '\\' => {
                 let escaped = rest[1..].chars().next();
                 taken += escaped.map_or(0, char::len_utf8);
+                if matches!(escaped, Some('x' | 'p' | 'P')) && rest[2..].starts_with('{') {
+                    taken = rest.find('}').map_or(taken, |close| close + 1);
+                }
                 match escaped.and_then(|e| ascii_escape(e, class)) {
                     Some(ascii) => out.push_str(ascii),
                     None => out.push_str(&rest[..taken]),

@@ -17,6 +17,8 @@
 mod go_regex;
 mod ring;
 mod selector;
+#[cfg(test)]
+mod tests;
 
 pub use ring::{PAGE_SERIES, Point, SAMPLES_MAX, STALE_NAN_BITS, Window};
 pub use selector::{Matcher, Selector};
@@ -237,8 +239,9 @@ impl Store {
         Some(id)
     }
 
-    /// Takes a sample. `clock_ms` is the log's clock: what is ahead of it too far is refused, and what no evaluation
-    /// after it can see is dropped.
+    /// Takes a sample. `clock_ms` is the log's clock, or the grid point that recorded it: a sample too far ahead of it is
+    /// refused, and what no evaluation after it can see is dropped. So every grid point up to `clock_ms` (less the
+    /// query offset that the interests include) is evaluated before.
     pub fn append(
         &mut self,
         id: SeriesId,
@@ -307,6 +310,7 @@ impl Store {
     /// Feeds the logical state to a hasher: what two replicas must agree on. The memo and capacities are left out.
     pub fn hash_into(&self, hasher: &mut blake3::Hasher) {
         let count = |hasher: &mut blake3::Hasher, n: usize| _ = hasher.update(&(n as u64).to_le_bytes());
+        hasher.update(&self.seen.to_le_bytes());
         count(hasher, self.live);
         for (id, series) in self.live_series() {
             hasher.update(&id.0.to_le_bytes());

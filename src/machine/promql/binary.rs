@@ -1,0 +1,174 @@
+//! Binary operators between vectors: who matches whom, and what comes of it.
+
+use super::fault::EvalFault;
+use super::functions::Operator;
+use super::vector::{Item, Lookup, Projection, distinct, nameless};
+
+/// How many elements of one side may match one of the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Cardinality {
+    /// One to one.
+    OneToOne,
+    /// `group_left`: many on the left. These labels come from the right.
+    ManyToOne(Vec<String>),
+    /// `group_right`: many on the right. These labels come from the left.
+    OneToMany(Vec<String>),
+}
+
+/// A binary operator's modifiers.
+#[derive(Debug, Clone)]
+pub(super) struct Matching {
+    pub(super) operator: Operator,
+    /// `bool`: a comparison gives 1 or 0 and filters nothing.
+    pub(super) returns_bool: bool,
+    /// `on` or `ignoring`.
+    pub(super) on: Projection,
+    pub(super) cardinality: Cardinality,
+}
+
+impl Matching {
+    /// Whether the metric's name means nothing in the result.
+    fn drops_name(&self) -> bool {
+        matches!(self.operator, Operator::Arithmetic(_)) || self.returns_bool
+    }
+
+    /// The value of the result; `None` where a comparison filters it out.
+    fn value(&self, left: f64, right: f64) -> Option<f64> {
+        match self.operator {
+            Operator::Arithmetic(compute) => Some(compute(left, right)),
+            Operator::Comparison(holds) if self.returns_bool => Some(f64::from(holds(&left, &right))),
+            Operator::Comparison(holds) => holds(&left, &right).then_some(left),
+            Operator::And | Operator::Or | Operator::Unless => unreachable!("a set operator has no value"),
+        }
+    }
+
+    /// Two scalars. A comparison between scalars is always `bool`.
+    pub(super) fn scalars(&self, left: f64, right: f64) -> f64 {
+        self.value(left, right).unwrap_or(f64::NAN)
+    }
+
+    /// A vector and a scalar. A filter gives the vector's values even where the vector stands on the right.
+    pub(super) fn with_scalar<'a>(
+        &self,
+        key: u64,
+        items: Vec<Item<'a>>,
+        scalar: f64,
+        scalar_left: bool,
+    ) -> Result<Vec<Item<'a>>, EvalFault> {
+        let filters = matches!(self.operator, Operator::Comparison(_)) && !self.returns_bool;
+        let result = items.into_iter().filter_map(|item| {
+            let (left, right) = if scalar_left { (scalar, item.value) } else { (item.value, scalar) };
+            let value = self.value(left, right)?;
+            Some(if filters { item } else { item.with_value(value) })
+        });
+        let result = result.collect();
+        if filters { Ok(result) } else { nameless(key, result) }
+    }
+
+    /// Two vectors.
+    pub(super) fn vectors<'a>(
+        &self,
+        key: u64,
+        left: Vec<Item<'a>>,
+        right: Vec<Item<'a>>,
+    ) -> Result<Vec<Item<'a>>, EvalFault> {
+        match self.operator {
+            Operator::Arithmetic(_) | Operator::Comparison(_) => self.matched(key, left, right),
+            Operator::And => Ok(self.having(key, left, &right, true)),
+            Operator::Unless => Ok(self.having(key, left, &right, false)),
+            Operator::Or => {
+                let only_right = self.having(key, right, &left, false);
+                distinct(key, left.into_iter().chain(only_right).collect())
+            }
+        }
+    }
+
+    /// The elements that have a match on the other side, or those that have none.
+    fn having<'a>(
+        &self,
+        key: u64,
+        items: Vec<Item<'a>>,
+        others: &[Item<'_>],
+        matched: bool,
+    ) -> Vec<Item<'a>> {
+        let mut lookup = Lookup::new(key, &self.on);
+        for (at, other) in others.iter().enumerate() {
+            _ = lookup.find_or_enter(other, at, |number| &others[number]);
+        }
+        let has = |item: &Item<'_>| lookup.find(item, |number| &others[number]).is_some();
+        items.into_iter().filter(|item| has(item) == matched).collect()
+    }
+
+    /// Arithmetic and comparison: each element of the "many" side with the one that it matches.
+    fn matched<'a>(
+        &self,
+        key: u64,
+        left: Vec<Item<'a>>,
+        right: Vec<Item<'a>>,
+    ) -> Result<Vec<Item<'a>>, EvalFault> {
+        if left.is_empty() || right.is_empty() {
+            return Ok(Vec::new());
+        }
+        let swapped = matches!(self.cardinality, Cardinality::OneToMany(_));
+        let (many, one) = if swapped { (right, left) } else { (left, right) };
+        let mut lookup = Lookup::new(key, &self.on);
+        for (at, item) in one.iter().enumerate() {
+            if let Ok(first) = lookup.find_or_enter(item, at, |number| &one[number]) {
+                return Err(self.many_to_many(&one[first], item, swapped));
+            }
+        }
+        let mut taken = vec![false; one.len()];
+        let mut result = Vec::new();
+        for item in many {
+            let Some(partner) = lookup.find(&item, |number| &one[number]) else { continue };
+            if self.cardinality == Cardinality::OneToOne && std::mem::replace(&mut taken[partner], true) {
+                return Err(EvalFault::ManyToOne);
+            }
+            let partner = &one[partner];
+            let (l, r) = if swapped { (partner.value, item.value) } else { (item.value, partner.value) };
+            if let Some(value) = self.value(l, r) {
+                result.push(self.result(item, partner).with_value(value));
+            }
+        }
+        match self.cardinality {
+            // Each match group gave one element, and what tells groups apart is still among its labels.
+            Cardinality::OneToOne => Ok(result),
+            Cardinality::ManyToOne(_) | Cardinality::OneToMany(_) => {
+                distinct(key, result).map_err(|_| EvalFault::AmbiguousGroup)
+            }
+        }
+    }
+
+    /// The element that a match gives, with its labels and not yet its value.
+    fn result<'a>(&self, item: Item<'a>, partner: &Item<'_>) -> Item<'a> {
+        let item = if self.drops_name() { item.without_name() } else { item };
+        let included = match &self.cardinality {
+            Cardinality::OneToOne => {
+                return match &self.on {
+                    Projection::All => item,
+                    Projection::Except(names) if names.is_empty() => item,
+                    Projection::Except(names) => {
+                        let mut labels = item.into_labels();
+                        labels.retain(|name| names.binary_search_by(|n| (**n).cmp(name)).is_err());
+                        Item::new(labels, 0.0)
+                    }
+                    Projection::Only(_) => Item::new(self.on.labels(&item), 0.0),
+                };
+            }
+            Cardinality::ManyToOne(included) | Cardinality::OneToMany(included) => included,
+        };
+        if included.is_empty() {
+            return item;
+        }
+        let mut labels = item.into_labels();
+        included.iter().for_each(|name| labels.set(name, partner.get(name)));
+        Item::new(labels, 0.0)
+    }
+
+    fn many_to_many(&self, a: &Item<'_>, b: &Item<'_>, swapped: bool) -> EvalFault {
+        let group = self.on.labels(a);
+        let (a, b) = (a.clone().into_labels(), b.clone().into_labels());
+        let (first, second) = if a <= b { (a, b) } else { (b, a) };
+        EvalFault::ManyToMany { side: if swapped { "left" } else { "right" }, group, first, second }
+    }
+}

@@ -1,0 +1,102 @@
+//! Sums and means as Prometheus takes them, to the last bit: Neumaier's compensated summation, in the order of the
+//! elements, and a mean that divides once at the end unless the sum would overflow.
+
+/// A compensated sum (Neumaier's variant of Kahan's).
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sum {
+    sum: f64,
+    lost: f64,
+}
+
+impl Sum {
+    /// Adds a number.
+    pub(super) fn add(&mut self, x: f64) {
+        let sum = self.sum + x;
+        if sum.is_infinite() {
+            self.lost = 0.0;
+        } else if self.sum.abs() >= x.abs() {
+            self.lost += (self.sum - sum) + x;
+        } else {
+            self.lost += (x - sum) + self.sum;
+        }
+        self.sum = sum;
+    }
+
+    /// The sum, with what rounding lost put back.
+    pub(super) fn value(self) -> f64 {
+        self.sum + self.lost
+    }
+
+    fn scaled(self, factor: f64) -> Self {
+        Self { sum: factor * self.sum, lost: factor * self.lost }
+    }
+
+    fn divided(self, by: f64) -> Self {
+        Self { sum: self.sum / by, lost: self.lost / by }
+    }
+}
+
+/// A mean.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Mean {
+    count: f64,
+    /// The sum so far, or the mean so far once a sum would overflow.
+    so_far: Sum,
+    incremental: bool,
+}
+
+impl Mean {
+    /// Takes a number in.
+    pub(super) fn add(&mut self, x: f64) {
+        self.count += 1.0;
+        if self.count == 1.0 {
+            self.so_far.sum = x;
+            return;
+        }
+        if !self.incremental {
+            let mut sum = self.so_far;
+            sum.add(x);
+            if sum.sum.is_finite() || sum.sum.is_nan() {
+                self.so_far = sum;
+                return;
+            }
+            self.incremental = true;
+            self.so_far = self.so_far.divided(self.count - 1.0);
+        }
+        self.so_far = self.so_far.scaled((self.count - 1.0) / self.count);
+        self.so_far.add(x / self.count);
+    }
+
+    /// The mean; NaN of nothing.
+    pub(super) fn value(self) -> f64 {
+        if self.incremental { self.so_far.value() } else { self.so_far.divided(self.count).value() }
+    }
+}
+
+/// Population variance by Welford's method with compensated sums, as `stddev_over_time` has it.
+pub(super) fn variance(values: impl Iterator<Item = f64>) -> f64 {
+    let (mut count, mut mean, mut squares) = (0.0, Sum::default(), Sum::default());
+    for x in values {
+        count += 1.0;
+        let delta = x - mean.value();
+        mean.add(delta / count);
+        squares.add(delta * (x - mean.value()));
+    }
+    squares.value() / count
+}
+
+/// The greater; NaN if either is, and +0 is above -0, as Go's `math.Max`. (`f64::max` leaves both open.)
+pub(super) fn max(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else if a > b || (a == b && a.is_sign_positive()) {
+        a
+    } else {
+        b
+    }
+}
+
+/// The smaller; NaN if either is, and -0 is below +0, as Go's `math.Min`.
+pub(super) fn min(a: f64, b: f64) -> f64 {
+    -max(-a, -b)
+}

@@ -1,0 +1,133 @@
+//! Functions of one series' samples in a range: `rate` and its kin, and the `…_over_time` family.
+
+use super::number::{Mean, Sum, variance};
+use crate::machine::series::Point;
+
+/// The samples of one series in `(start_ms, end_ms]`, oldest first, stale markers left out; at least one.
+#[derive(Debug)]
+pub(super) struct Range<'a> {
+    pub(super) points: &'a [Point],
+    pub(super) start_ms: i64,
+    pub(super) end_ms: i64,
+}
+
+impl Range<'_> {
+    fn values(&self) -> impl Iterator<Item = f64> {
+        self.points.iter().map(|point| point.value)
+    }
+
+    /// Each value with the one before it.
+    fn steps(&self) -> impl Iterator<Item = (f64, f64)> {
+        self.points.windows(2).map(|pair| (pair[0].value, pair[1].value))
+    }
+
+    /// The last two samples.
+    fn last_two(&self) -> Option<(Point, Point)> {
+        match self.points {
+            [.., before, last] => Some((*before, *last)),
+            [] | [_] => None,
+        }
+    }
+}
+
+pub(super) fn rate(range: &Range<'_>) -> Option<f64> {
+    let seconds = (range.end_ms - range.start_ms) as f64 / 1000.0;
+    extrapolated(range, true, Some(seconds))
+}
+
+pub(super) fn increase(range: &Range<'_>) -> Option<f64> {
+    extrapolated(range, true, None)
+}
+
+pub(super) fn delta(range: &Range<'_>) -> Option<f64> {
+    extrapolated(range, false, None)
+}
+
+/// The change over the whole range, guessed from the change between the first and the last sample: Prometheus's
+/// `extrapolatedRate`, step by step in its order, since the result must agree to the digit.
+///
+/// A side of the range is reached if the sample nearest to it is closer than 1.1 average gaps; else the series is taken
+/// to begin or end half a gap beyond that sample. A counter is not extrapolated to before it was zero. `per` divides
+/// the result, in seconds, for a rate.
+fn extrapolated(range: &Range<'_>, counter: bool, per: Option<f64>) -> Option<f64> {
+    let [first, .., last] = range.points else { return None };
+    let mut change = last.value - first.value;
+    if counter {
+        // A counter that falls was reset to zero: what it had then counts as well.
+        range.steps().filter(|(before, now)| now < before).for_each(|(before, _)| change += before);
+    }
+    let mut to_start = (first.time_ms - range.start_ms) as f64 / 1000.0;
+    let mut to_end = (range.end_ms - last.time_ms) as f64 / 1000.0;
+    let sampled = (last.time_ms - first.time_ms) as f64 / 1000.0;
+    let gap = sampled / (range.points.len() - 1) as f64;
+    let near = gap * 1.1;
+    if to_start >= near {
+        to_start = gap / 2.0;
+    }
+    if counter && change > 0.0 && first.value >= 0.0 {
+        let to_zero = sampled * (first.value / change);
+        if to_zero < to_start {
+            to_start = to_zero;
+        }
+    }
+    if to_end >= near {
+        to_end = gap / 2.0;
+    }
+    let mut factor = (sampled + to_start + to_end) / sampled;
+    if let Some(seconds) = per {
+        factor /= seconds;
+    }
+    Some(change * factor)
+}
+
+pub(super) fn irate(range: &Range<'_>) -> Option<f64> {
+    let (before, last) = range.last_two()?;
+    let change = if last.value < before.value { last.value } else { last.value - before.value };
+    Some(change / ((last.time_ms - before.time_ms) as f64 / 1000.0))
+}
+
+pub(super) fn idelta(range: &Range<'_>) -> Option<f64> {
+    let (before, last) = range.last_two()?;
+    Some(last.value - before.value)
+}
+
+pub(super) fn resets(range: &Range<'_>) -> Option<f64> {
+    Some(range.steps().filter(|(before, now)| now < before).count() as f64)
+}
+
+pub(super) fn changes(range: &Range<'_>) -> Option<f64> {
+    let changed = |(before, now): &(f64, f64)| before != now && !(before.is_nan() && now.is_nan());
+    Some(range.steps().filter(changed).count() as f64)
+}
+
+pub(super) fn avg_over_time(range: &Range<'_>) -> Option<f64> {
+    let mut mean = Mean::default();
+    range.values().for_each(|value| mean.add(value));
+    Some(mean.value())
+}
+
+pub(super) fn sum_over_time(range: &Range<'_>) -> Option<f64> {
+    let mut sum = Sum::default();
+    range.values().for_each(|value| sum.add(value));
+    Some(sum.value())
+}
+
+pub(super) fn min_over_time(range: &Range<'_>) -> Option<f64> {
+    range.values().reduce(|least, value| if value < least || least.is_nan() { value } else { least })
+}
+
+pub(super) fn max_over_time(range: &Range<'_>) -> Option<f64> {
+    range.values().reduce(|most, value| if value > most || most.is_nan() { value } else { most })
+}
+
+pub(super) fn count_over_time(range: &Range<'_>) -> Option<f64> {
+    Some(range.points.len() as f64)
+}
+
+pub(super) fn last_over_time(range: &Range<'_>) -> Option<f64> {
+    range.points.last().map(|point| point.value)
+}
+
+pub(super) fn stddev_over_time(range: &Range<'_>) -> Option<f64> {
+    Some(variance(range.values()).sqrt())
+}
