@@ -202,12 +202,12 @@ impl Store {
     /// Which series the encoded bytes of a name and labels stand for; `None` if no rule selects it. `labels` gives the
     /// full label set, the service among them, and is called only for bytes that are not known.
     pub fn lookup(&mut self, service: &str, key: &[u8], labels: impl FnOnce() -> Labels) -> Option<SeriesId> {
-        let hash = self.memo.hash(service, key);
-        if let Some(found) = self.memo.get(hash, service, key) {
+        let digest = self.memo.digest(service, key);
+        if let Some(found) = self.memo.get(digest) {
             return found;
         }
         let found = self.lookup_labels(&labels());
-        self.memo.put(hash, service, key, found, self.live);
+        self.memo.put(digest, found, self.live);
         found
     }
 
