@@ -15,6 +15,9 @@ pub enum Error {
     /// ZooKeeper.
     #[error(transparent)]
     ZooKeeper(#[from] crate::shell::zookeeper::ZooKeeperError),
+    /// Notifications.
+    #[error(transparent)]
+    Notify(#[from] crate::shell::notify::NotifyError),
     /// The HTTP port.
     #[error(transparent)]
     Http(#[from] crate::shell::http::HttpError),
@@ -42,6 +45,7 @@ impl Error {
             Self::Config(fault) => fault.code(),
             Self::Kafka(fault) => fault.code(),
             Self::ZooKeeper(fault) => fault.code(),
+            Self::Notify(fault) => fault.code(),
             Self::Http(fault) => fault.code(),
             Self::System(_) => "system",
             Self::Monitor(fault) => fault.code(),
@@ -56,6 +60,7 @@ impl Error {
             Self::Config(fault) => fault.is_retryable(),
             Self::Kafka(fault) => fault.is_retryable(),
             Self::ZooKeeper(fault) => fault.is_retryable(),
+            Self::Notify(fault) => fault.is_retryable(),
             Self::Http(fault) => fault.is_retryable(),
             Self::System(_) => true,
             Self::Monitor(fault) => fault.is_retryable(),

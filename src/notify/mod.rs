@@ -36,12 +36,14 @@ mod feed;
 mod fingerprint;
 mod group;
 mod lane;
+mod sequence;
 #[cfg(test)]
 mod tests;
 
 pub use backoff::delay_ms;
 pub use dispatcher::Dispatcher;
 pub use fingerprint::fingerprint;
+pub use sequence::{GAP_WAIT_MS, Gap, Sequence};
 
 use crate::config::{self, Endpoint};
 use crate::wire::{HeldAlert, Labels, NotifyEntry, NotifyPosition, NotifyReason, Transition};
