@@ -85,3 +85,64 @@ fn framing_is_told_apart() {
     let framed = open(&[0, 0, 0, 0, 7, b'x']).expect("Confluent framing");
     assert_eq!((framed.kind(), framed.current_body()), (Kind::Observations, Some(&b"x"[..])));
 }
+
+/// A version that was never published: the current one, edited.
+fn edited(kind: Kind, edit: impl FnOnce(&mut Json)) -> Codec {
+    let mut json: Json = serde_json::from_str(PUBLISHED[current(kind)].json).expect("JSON");
+    edit(&mut json);
+    Codec::new(Box::leak(Box::new(parse(&json.to_string()))))
+}
+
+fn take_field(node: &mut Json, name: &str) -> Json {
+    let fields = node["fields"].as_array_mut().expect("a record");
+    let at = fields.iter().position(|field| field["name"] == name).expect("a field of that name");
+    fields.remove(at)
+}
+
+#[test]
+fn an_older_writers_batch_is_brought_to_the_current_schema() {
+    use crate::wire::{Batch, Labels, ObservationsWriter};
+    let mut writer = ObservationsWriter::new("shop").expect("a service");
+    writer.sample("up", &Labels::new([("a", "1")]), 5, f64::NAN).expect("a sample");
+    let record = writer.finish();
+    // The older writer had its fields in another order: what resolution is for.
+    let older = edited(Kind::Observations, |json| {
+        let service = take_field(json, "service");
+        json["fields"].as_array_mut().expect("a record").push(service);
+    });
+    let now = codec(current(Kind::Observations));
+    let old_body = upgrade(now, &older, &record[HEADER_BYTES..], "observations").expect("the older form");
+    assert_ne!(old_body, &record[HEADER_BYTES..]);
+    let body = upgrade(&older, now, &old_body, "observations").expect("the current form");
+    assert_eq!(body, &record[HEADER_BYTES..]);
+    assert_eq!(Batch::parse_owned(body).expect("a batch").samples().count(), 1);
+    for end in 0..old_body.len() {
+        assert!(upgrade(&older, now, &old_body[..end], "observations").is_err(), "cut at {end}");
+    }
+}
+
+#[test]
+fn an_older_writers_record_decodes_where_a_field_has_joined_with_a_default() {
+    use crate::wire::{Control, Inbound, RuleFile, RuleSet};
+    #[derive(serde::Deserialize)]
+    struct Next {
+        command: Control,
+        note: String,
+    }
+    let set = RuleSet {
+        version: 2,
+        applied_ms: 1,
+        author: "ann".into(),
+        service_label: "service".into(),
+        files: vec![RuleFile { name: "a.yaml".into(), content: "groups: []".into() }],
+    };
+    let next = edited(Kind::Control, |json| {
+        let note = serde_json::json!({ "name": "note", "type": "string", "default": "none" });
+        json["fields"].as_array_mut().expect("a record").push(note);
+    });
+    let bytes = Control::Rules(set.clone()).encode();
+    let now = codec(current(Kind::Control));
+    let read: Next = resolve(now, &next, &bytes[HEADER_BYTES..], "control").expect("resolved");
+    assert_eq!((read.command, read.note.as_str()), (Control::Rules(set), "none"));
+    assert!(matches!(Inbound::read(&bytes), Ok(Inbound::Control(_))));
+}
