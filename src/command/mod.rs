@@ -11,6 +11,7 @@ pub mod bench;
 pub mod demo;
 pub mod monitor;
 pub mod notify;
+pub mod output;
 pub mod rules;
 pub mod status;
 pub mod topics;

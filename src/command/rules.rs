@@ -1,14 +1,211 @@
-//! `bellwether rules`.
+//! `bellwether rules check|apply|list`: rule files, checked by the machine's own loader, and the sets in the log.
+//!
+//! `apply` writes the set to the rules topic, where its version is taken, and then a control record into every
+//! partition of observations, so that both workers of a partition switch at the same offset. Done twice, or cut short
+//! and done again, it is harmless: the machine ignores a version that is not above its own.
 
+use super::output;
 use crate::config::Config;
 use crate::error::Error;
+use crate::machine::rules;
+use crate::shell::kafka::Topics;
+use crate::shell::kafka::log::{Log, Write, write};
+use crate::shell::{clock, files};
+use crate::wire::record::RECORD_BYTES_MAX;
+use crate::wire::{Control, RuleFile, RuleSet};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Flags of `bellwether rules`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Check rule files: every fault with its file, line and column. Exit 1 if there is one.
+    Check(Files),
+    /// Check rule files and put them in force: the whole set, in place of the one before.
+    Apply {
+        /// The files.
+        #[command(flatten)]
+        files: Files,
+        /// Say what would be done, and do nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Who applies it, for `rules list`. [default: the user's name]
+        #[arg(long, value_name = "NAME")]
+        author: Option<String>,
+    },
+    /// List the versions in the rules topic, newest first.
+    List {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Files {
+    /// Rule files, as Prometheus has them.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Label that holds the service of a batch on each of its series that has none of that name.
+    #[arg(long, default_value = "service", value_name = "LABEL")]
+    service_label: String,
+}
 
 /// Runs it.
-pub fn run(_args: &Args, _config: &Config) -> Result<ExitCode, Error> {
-    Ok(ExitCode::from(2))
+pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
+    match &args.action {
+        Action::Check(files) => {
+            let Some(set) = checked(files)? else { return Ok(ExitCode::from(1)) };
+            eprintln!("bellwether: {} files, no fault", set.files.len());
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Apply { files, dry_run, author } => {
+            let Some(set) = checked(files)? else { return Ok(ExitCode::from(1)) };
+            apply(config, set, author.clone(), *dry_run)
+        }
+        Action::List { json } => list(config, *json),
+    }
+}
+
+/// The set that the files make, version 1; none if they have faults, which are then printed.
+fn checked(files: &Files) -> Result<Option<RuleSet>, Error> {
+    let mut read = Vec::new();
+    for path in &files.files {
+        read.push(RuleFile { name: path.display().to_string(), content: files::read_text(path)? });
+    }
+    read.sort_by(|a, b| a.name.cmp(&b.name));
+    read.dedup_by(|a, b| a.name == b.name);
+    let set = RuleSet {
+        version: 1,
+        applied_ms: 0,
+        author: String::new(),
+        service_label: files.service_label.clone(),
+        files: read,
+    };
+    match rules::load(&set) {
+        Ok(_) => Ok(Some(set)),
+        Err(faults) => {
+            for fault in &faults {
+                output::line(&fault.to_string())?;
+            }
+            eprintln!("bellwether: {} faults", faults.len());
+            Ok(None)
+        }
+    }
+}
+
+fn apply(config: &Config, set: RuleSet, author: Option<String>, dry_run: bool) -> Result<ExitCode, Error> {
+    let topics = Topics::new(&config.kafka.topic_prefix);
+    let partitions = Log::open(config, &topics.observations)?.partitions()?;
+    let newest = sets(config, &topics)?.into_iter().map(|set| set.version).max().unwrap_or(0);
+    let author = author.or_else(|| files::environment("USER")).unwrap_or_default();
+    let set = RuleSet { version: newest + 1, applied_ms: clock::wall_ms(), author, ..set };
+    let (record, control) = (set.encode(), Control::Rules(set.clone()).encode());
+    if record.len().max(control.len()) > RECORD_BYTES_MAX {
+        eprintln!(
+            "bellwether: the set takes {} bytes in one record, at most {RECORD_BYTES_MAX} are read: use fewer or \
+             smaller files",
+            control.len()
+        );
+        return Ok(ExitCode::from(1));
+    }
+    let summary = format!(
+        "version {} ({} files, {}) to {} partitions of {}",
+        set.version,
+        set.files.len(),
+        short_hash(&set),
+        partitions,
+        topics.observations
+    );
+    if dry_run {
+        output::line(&format!("would apply {summary}"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let key = set.version.to_string();
+    let in_rules = Write { topic: &topics.rules, partition: 0, key: Some(key.as_bytes()), value: &record };
+    write(config, &[in_rules])?;
+    // Who wrote this version first has it. Another `apply` at the same moment may have been that.
+    let first = sets(config, &topics)?.into_iter().find(|other| other.version == set.version);
+    if first.is_some_and(|first| first != set) {
+        eprintln!(
+            "bellwether: another `rules apply` took version {} at this moment. Look at `bellwether rules list`, \
+             then apply again",
+            set.version
+        );
+        return Ok(ExitCode::from(1));
+    }
+    let everywhere: Vec<Write<'_>> = (0..partitions)
+        .map(|partition| Write { topic: &topics.observations, partition, key: None, value: &control })
+        .collect();
+    if let Err(fault) = write(config, &everywhere) {
+        eprintln!(
+            "bellwether: version {} may be in some partitions and not in others: apply again, which makes the next \
+             version and puts it into all",
+            set.version
+        );
+        return Err(fault.into());
+    }
+    output::line(&format!("applied {summary}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every readable set of the rules topic, in the order of the log.
+fn sets(config: &Config, topics: &Topics) -> Result<Vec<RuleSet>, Error> {
+    let log = Log::open(config, &topics.rules)?;
+    let partitions = log.partitions()?;
+    let mut sets = Vec::new();
+    log.read_all(0..partitions, |record| match RuleSet::read(&record.value) {
+        Ok(set) => sets.push(set),
+        Err(fault) => {
+            tracing::warn!(offset = record.offset, %fault, "a record of the rules topic cannot be read")
+        }
+    })?;
+    Ok(sets)
+}
+
+fn list(config: &Config, json: bool) -> Result<ExitCode, Error> {
+    let mut sets = sets(config, &Topics::new(&config.kafka.topic_prefix))?;
+    sets.sort_by_key(|set| -set.version);
+    if json {
+        for set in &sets {
+            let files: Vec<&str> = set.files.iter().map(|file| file.name.as_str()).collect();
+            let line = serde_json::json!({
+                "version": set.version, "applied_ms": set.applied_ms, "author": set.author,
+                "service_label": set.service_label, "files": files, "hash": short_hash(set),
+            });
+            if !output::line(&line.to_string())? {
+                break;
+            }
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows: Vec<Vec<String>> = sets
+        .iter()
+        .map(|set| {
+            let files: Vec<&str> = set.files.iter().map(|file| file.name.as_str()).collect();
+            vec![
+                set.version.to_string(),
+                output::time(set.applied_ms),
+                set.author.clone(),
+                short_hash(set),
+                files.join(" "),
+            ]
+        })
+        .collect();
+    output::print(&output::table(&["VERSION", "APPLIED", "AUTHOR", "HASH", "FILES"], &rows))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// First 12 hexadecimal digits of BLAKE3 over the files' names and contents: equal for equal rules, whoever applied
+/// them and when.
+fn short_hash(set: &RuleSet) -> String {
+    let rules = RuleSet { version: 1, applied_ms: 0, author: String::new(), ..set.clone() };
+    blake3::hash(&rules.encode()).to_hex()[..12].to_owned()
 }

@@ -1,10 +1,13 @@
 //! The door to Kafka: how every client of this process is set up, and what the topics are called.
 
+pub mod admin;
 pub mod assignment;
 pub mod consumer;
+pub mod log;
 pub mod outbox;
 pub mod producer;
 pub mod tail;
+pub mod topics;
 
 use crate::config;
 use rdkafka::ClientConfig;
