@@ -69,8 +69,8 @@ fn promtool_sees_the_same_alerts_firing() {
 
 /// A promtool that answers.
 fn promtool() -> PathBuf {
-    let path =
-        std::env::var_os("BELLWETHER_PROMTOOL").map_or_else(|| PathBuf::from("promtool"), PathBuf::from);
+    let named = ["BELLWETHER_PROMTOOL", "PROMTOOL"].into_iter().find_map(std::env::var_os);
+    let path = named.map_or_else(|| PathBuf::from("promtool"), PathBuf::from);
     let answers = Command::new(&path).arg("--version").output().is_ok_and(|output| output.status.success());
     assert!(
         answers,

@@ -78,16 +78,6 @@ impl Template {
         Self { parts: vec![Part::Text(text.to_owned())] }
     }
 
-    /// The text, if it is the same whatever it is rendered with.
-    #[must_use]
-    pub fn constant(&self) -> Option<&str> {
-        match self.parts.as_slice() {
-            [] => Some(""),
-            [Part::Text(text)] => Some(text),
-            [Part::Action(_)] | [_, _, ..] => None,
-        }
-    }
-
     /// Whether the text changes with the value.
     #[must_use]
     pub fn uses_value(&self) -> bool {
