@@ -135,7 +135,10 @@ fn run(consumer: &BaseConsumer<GroupContext>, ended: &Receiver<()>, readiness: &
         }
         // A record that was on its way when its partition was paused is dropped here.
         if let Some(Err(fault)) = consumer.poll(Duration::from_millis(100)) {
-            heed(consumer.context(), readiness, &fault);
+            let is_out = heed(consumer.context(), readiness, &fault);
+            if is_out {
+                return;
+            }
         }
         if clock::monotonic() >= next_commit {
             next_commit = clock::monotonic() + COMMIT_EVERY;
@@ -144,14 +147,17 @@ fn run(consumer: &BaseConsumer<GroupContext>, ended: &Receiver<()>, readiness: &
     }
 }
 
-fn heed(context: &GroupContext, readiness: &Readiness, fault: &ClientError) {
+/// Says what a fault of the consumer means. `true` where the consumer is of no more use.
+fn heed(context: &GroupContext, readiness: &Readiness, fault: &ClientError) -> bool {
     let code = fault.rdkafka_error_code();
     if code == Some(RDKafkaErrorCode::FencedInstanceId) || code == Some(RDKafkaErrorCode::Fatal) {
         let why = "another process has joined the group with this worker's id; give each its own with --id";
         tracing::error!("put out of the group: {why}");
         readiness.not_ready(CONDITION, why);
         let _ = context.events.send(GroupEvent::Fenced);
-    } else if code == Some(RDKafkaErrorCode::UnknownTopicOrPartition) {
+        return true;
+    }
+    if code == Some(RDKafkaErrorCode::UnknownTopicOrPartition) {
         let why = KafkaError::NoTopic { topic: context.topic.clone() }.to_string();
         tracing::warn!("waiting: {why}");
         readiness.not_ready(CONDITION, why);
@@ -164,6 +170,7 @@ fn heed(context: &GroupContext, readiness: &Readiness, fault: &ClientError) {
     } else {
         tracing::warn!(%fault, "group's consumer");
     }
+    false
 }
 
 fn leave(consumer: &BaseConsumer<GroupContext>) {

@@ -10,7 +10,7 @@ use crate::shell::registry::{Joined, Registry};
 use crate::shell::{clock, thread};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,6 +22,10 @@ const ZOOKEEPER: &str = "zookeeper";
 /// How long a machine may take to finish its batch before its emission thread is ended under it: it may be waiting for
 /// room there, and Kafka be away.
 const FINISH: Duration = Duration::from_millis(1500);
+/// Where ZooKeeper gives no session, the group is joined without it after this time.
+const REGISTER: Duration = Duration::from_secs(3);
+/// The condition of this worker's id in `/-/ready`.
+const REGISTRY: &str = "registry";
 /// How soon an ending is noticed.
 const TURN: Duration = Duration::from_millis(100);
 /// How often the lag and the conditions are looked at.
@@ -43,6 +47,10 @@ pub(super) struct Host {
     ending: Arc<Ending>,
     shown: Arc<Shown>,
     outbox: JoinHandle<()>,
+    events: Sender<GroupEvent>,
+    decisions: Receiver<GroupEvent>,
+    /// None until this worker's id is known to be its own.
+    assignment: Option<Assignment>,
     hosted: BTreeMap<i32, Hosted>,
     registry: Option<Registry>,
     partition_count: Option<i32>,
@@ -65,11 +73,15 @@ impl Host {
             }
             LockService::InProcess(_) => None,
         };
+        let (events, decisions) = channel();
         Self {
             shared,
             ending,
             shown,
             outbox,
+            events,
+            decisions,
+            assignment: None,
             hosted: BTreeMap::new(),
             registry,
             partition_count: None,
@@ -80,9 +92,13 @@ impl Host {
     }
 
     /// Until the worker ends.
-    pub(super) fn run(mut self, decisions: &Receiver<GroupEvent>, assignment: Assignment) {
+    pub(super) fn run(mut self) {
+        let started = clock::monotonic();
         while self.ending.is_running() {
-            match decisions.recv_timeout(TURN) {
+            if self.assignment.is_none() && self.may_join(clock::monotonic().saturating_sub(started)) {
+                self.join();
+            }
+            match self.decisions.recv_timeout(TURN) {
                 Ok(GroupEvent::Assigned(partitions)) => self.assigned(&partitions),
                 Ok(GroupEvent::Revoked(partitions)) => self.end(&partitions),
                 Ok(GroupEvent::Fenced) => self.fenced(),
@@ -100,12 +116,47 @@ impl Host {
         let all: Vec<i32> = self.hosted.keys().copied().collect();
         self.end(&all);
         // After the machines: what they applied last is committed with the goodbye.
-        assignment.leave();
+        if let Some(assignment) = self.assignment.take() {
+            assignment.leave();
+        }
         let Self { shared, outbox, .. } = self;
         let worker = shared.config.worker.clone();
         drop(shared);
         let _ = outbox.join();
         tracing::info!(worker, "worker {worker} stopped");
+    }
+
+    /// A second worker of one id would put the first out of the group: the registry is asked before. Without ZooKeeper
+    /// there is nobody to ask, and alerts matter more.
+    fn may_join(&self, waited: Duration) -> bool {
+        let Some(registry) = &self.registry else { return true };
+        let may = match registry.joined() {
+            Joined::Yes => true,
+            Joined::Taken(_) => false,
+            Joined::Pending(why) => {
+                self.shared.readiness.not_ready(REGISTRY, why);
+                self.shared.lock.state().is_err() && waited >= REGISTER
+            }
+        };
+        if may {
+            self.shared.readiness.ready(REGISTRY);
+        }
+        may
+    }
+
+    fn join(&mut self) {
+        let shared = &self.shared;
+        let joined = Assignment::start(
+            &shared.config,
+            &shared.topics.observations,
+            Arc::clone(&shared.applied),
+            Arc::clone(&shared.readiness),
+            self.events.clone(),
+        );
+        match joined {
+            Ok(assignment) => self.assignment = Some(assignment),
+            Err(fault) => self.shown.refuse(fault.to_string()),
+        }
     }
 
     fn assigned(&mut self, partitions: &[i32]) {

@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::shell::clock;
 use crate::shell::http::Readiness;
-use crate::shell::kafka::assignment::{Applied, Assignment};
+use crate::shell::kafka::assignment::Applied;
 use crate::shell::kafka::consumer::Data;
 use crate::shell::kafka::outbox::Outbox;
 use crate::shell::kafka::tail::Follower;
@@ -39,7 +39,6 @@ use host::Host;
 use rdkafka::error::KafkaError as ClientError;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -128,18 +127,10 @@ impl Worker {
         });
         let topics = Topics::new(&config.kafka.topic_prefix);
         let applied = Arc::new(Applied::default());
-        let (events, decisions) = channel();
         let data = Data::start(&config, &topics.observations)?;
         let follower = Follower::start(&config)?;
         let (outbox, outbox_thread) = Outbox::start(&config, &topics)?;
         readiness.not_ready(host::KAFKA, format!("no answer yet from {}", config.kafka.brokers));
-        let assignment = Assignment::start(
-            &config,
-            &topics.observations,
-            Arc::clone(&applied),
-            Arc::clone(&readiness),
-            events,
-        )?;
         tracing::info!(
             worker = config.worker,
             zone = config.zone,
@@ -162,7 +153,7 @@ impl Worker {
         });
         let ending = Arc::new(Ending::default());
         let host = Host::new(shared, Arc::clone(&ending), Arc::clone(&report), outbox_thread);
-        let thread = thread::spawn("host", move || host.run(&decisions, assignment)).map_err(no_thread)?;
+        let thread = thread::spawn("host", move || host.run()).map_err(no_thread)?;
         Ok(Self { ending, shown: report, thread: Some(thread) })
     }
 

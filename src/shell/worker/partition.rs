@@ -107,6 +107,7 @@ pub(super) fn host(shared: &Arc<Shared>, partition: i32, ending: &Ending, slot: 
     let now = clock::monotonic();
     let options = Options { partition, hash_key: shared.hash_key, producer_time: shared.producer_time };
     let (lane, deliveries) = sync_channel(CHANNEL);
+    shared.applied.set(partition, start.low);
     shared.data.assign(partition, start.low, lane);
     let mut hosting = Hosting {
         shared: Arc::clone(shared),
