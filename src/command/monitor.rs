@@ -6,11 +6,11 @@ use crate::error::Error;
 use crate::shell::check::{self, Clients, Outcome, Status};
 use crate::shell::http::{self, Readiness};
 use crate::shell::monitor::{self, Monitor, MonitorError};
+use crate::shell::signal;
 use prometheus_client::registry::Registry;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a stopping monitor waits for Kafka.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -30,14 +30,13 @@ pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
 }
 
 fn serve(config: &Config) -> Result<ExitCode, Error> {
-    let waiter = current_thread()?;
+    let stop = signal::listen().map_err(Error::System)?;
     let mut registry = Registry::default();
     let readiness = Arc::new(Readiness::default());
     let monitor = Monitor::start(config, &mut registry, &readiness)?;
     let port = http::serve(&config.http_listen, registry, readiness)?;
     tracing::info!(checks = config.monitor.checks.len(), http = %port.address, "monitor runs");
-    waiter.block_on(stop_signal()).map_err(MonitorError::Threads)?;
-    tracing::info!("stopping");
+    while !stop.wait(Duration::MAX) {}
     match monitor.stop(FLUSH) {
         0 => tracing::info!("stopped: kafka has every result"),
         bytes => tracing::warn!(
@@ -49,20 +48,13 @@ fn serve(config: &Config) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// SIGTERM or Ctrl-C.
-async fn stop_signal() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-    }
-}
-
 fn once(config: &Config) -> Result<ExitCode, Error> {
     let checks = &config.monitor.checks;
     monitor::validate(checks)?;
     let clients = Clients::new().map_err(MonitorError::Clients)?;
-    let outcomes = current_thread()?.block_on(async {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::System)?;
+    let outcomes = runtime.block_on(async {
         let runs: Vec<_> = checks
             .iter()
             .map(|check| {
@@ -76,14 +68,10 @@ fn once(config: &Config) -> Result<ExitCode, Error> {
         }
         Ok(outcomes)
     });
-    let outcomes: Vec<Outcome> = outcomes.map_err(MonitorError::Threads)?;
+    let outcomes: Vec<Outcome> = outcomes.map_err(Error::System)?;
     print!("{}", table(checks, &outcomes));
     let worst = outcomes.iter().map(Outcome::status).max_by_key(|status| status.severity());
     Ok(ExitCode::from(worst.map_or(0, Status::code)))
-}
-
-fn current_thread() -> Result<tokio::runtime::Runtime, MonitorError> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
 /// One line a check, columns aligned, control characters made visible as `·`.
