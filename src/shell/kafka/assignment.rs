@@ -159,7 +159,10 @@ fn heed(context: &GroupContext, readiness: &Readiness, fault: &ClientError) -> b
     }
     if code == Some(RDKafkaErrorCode::UnknownTopicOrPartition) {
         let why = KafkaError::NoTopic { topic: context.topic.clone() }.to_string();
-        tracing::warn!("waiting: {why}");
+        // librdkafka says so again and again.
+        if readiness.reasons().get(CONDITION) != Some(&why) {
+            tracing::warn!("waiting: {why}");
+        }
         readiness.not_ready(CONDITION, why);
     } else if matches!(
         code,

@@ -93,6 +93,15 @@ pub(super) fn host(shared: &Arc<Shared>, partition: i32, ending: &Ending, slot: 
         start.low,
         start.high
     );
+    if start.low > 0 {
+        // Until there are snapshots: what retention took is missing from the state and from the count of transitions.
+        tracing::warn!(
+            partition,
+            "the log of partition {partition} begins at offset {}, not at 0: what was before is not in this worker's \
+             state, and its seq may differ from that of a worker that saw it",
+            start.low
+        );
+    }
     shared.readiness.not_ready(&condition, format!("replaying {records} records"));
     let emitter = match emitter::start(options(shared, partition, &start)) {
         Ok(emitter) => emitter,
