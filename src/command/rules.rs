@@ -63,7 +63,7 @@ pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
     match &args.action {
         Action::Check(files) => {
             let Some(set) = checked(files)? else { return Ok(ExitCode::from(1)) };
-            eprintln!("bellwether: {} files, no fault", set.files.len());
+            eprintln!("bellwether: {}, no fault", counted(set.files.len(), "file"));
             Ok(ExitCode::SUCCESS)
         }
         Action::Apply { files, dry_run, author } => {
@@ -95,7 +95,7 @@ fn checked(files: &Files) -> Result<Option<RuleSet>, Error> {
             for fault in &faults {
                 output::line(&fault.to_string())?;
             }
-            eprintln!("bellwether: {} faults", faults.len());
+            eprintln!("bellwether: {}", counted(faults.len(), "fault"));
             Ok(None)
         }
     }
@@ -117,11 +117,11 @@ fn apply(config: &Config, set: RuleSet, author: Option<String>, dry_run: bool) -
         return Ok(ExitCode::from(1));
     }
     let summary = format!(
-        "version {} ({} files, {}) to {} partitions of {}",
+        "version {} ({}, {}) to {} of {}",
         set.version,
-        set.files.len(),
+        counted(set.files.len(), "file"),
         short_hash(&set),
-        partitions,
+        counted(usize::try_from(partitions).unwrap_or_default(), "partition"),
         topics.observations
     );
     if dry_run {
@@ -201,6 +201,10 @@ fn list(config: &Config, json: bool) -> Result<ExitCode, Error> {
         .collect();
     output::print(&output::table(&["VERSION", "APPLIED", "AUTHOR", "HASH", "FILES"], &rows))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 /// First 12 hexadecimal digits of BLAKE3 over the files' names and contents: equal for equal rules, whoever applied

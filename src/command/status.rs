@@ -70,10 +70,12 @@ fn print(seen: &Seen, zookeeper: bool, json: bool) -> Result<ExitCode, Error> {
         let cells: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
         output::print(&output::table(&Row::HEADER, &cells))?;
     }
-    if zookeeper && seen.reports.is_empty() {
-        eprintln!("bellwether: no worker is registered in ZooKeeper");
+    let mut troubles = rows::troubles(&rows);
+    if seen.reports.is_empty() {
+        // One line instead of one for each partition; without ZooKeeper it was said above.
+        troubles.clear();
+        troubles.extend(zookeeper.then(|| "no worker is registered in ZooKeeper".to_owned()));
     }
-    let troubles = rows::troubles(&rows);
     troubles.iter().for_each(|trouble| eprintln!("bellwether: {trouble}"));
     Ok(ExitCode::from(u8::from(!zookeeper || !troubles.is_empty())))
 }

@@ -81,7 +81,7 @@ fn apply_changes(
     admin.await_all(wanted)?;
     if refused > 0 {
         eprintln!(
-            "bellwether: {refused} topics were left as they are (see the lines with !), the rest is done"
+            "bellwether: {refused} of the topics left as they are (see the lines with !), the rest is done"
         );
         return Ok(ExitCode::from(1));
     }
