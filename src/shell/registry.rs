@@ -3,7 +3,7 @@
 //! what an earlier, killed process left behind is waited out.
 
 use crate::config::Config;
-use crate::shell::zookeeper::{Session, ZooKeeper, ZooKeeperError, ask, make_path, open};
+use crate::shell::zookeeper::{Session, ZooKeeper, ZooKeeperError, ask, make_path, open, over};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -115,7 +115,12 @@ struct Task {
 impl Task {
     async fn run(mut self, mut session: Session) {
         while let Some(client) = open(&mut session).await {
-            match self.in_session(&client).await {
+            let ended = tokio::select! {
+                biased;
+                () = over(&mut session, &client) => Err(ClientError::SessionExpired),
+                ended = self.in_session(&client) => ended,
+            };
+            match ended {
                 Ok(()) => return,
                 Err(fault) => {
                     let reason = format!("ZooKeeper: {fault}");

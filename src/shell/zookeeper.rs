@@ -217,6 +217,14 @@ pub(super) async fn open(session: &mut Session) -> Option<Client> {
     session.wait_for(Option::is_some).await.ok()?.clone()
 }
 
+/// Waits until the session that `client` belongs to is given up, by its end or by [`ZooKeeper::close`]. A task that
+/// holds a client drops it then: the session is closed when the last one is.
+pub(super) async fn over(session: &mut Session, client: &Client) {
+    let id = client.session_id();
+    let other = |open: &Option<Client>| open.as_ref().is_none_or(|open| open.session_id() != id);
+    let _ = session.wait_for(other).await;
+}
+
 /// Makes a node and its ancestors; one that is there is left alone.
 pub(super) async fn make_path(client: &Client, path: &str) -> Result<(), ClientError> {
     client.mkdir(path, &CreateMode::Persistent.with_acls(Acls::anyone_all())).await

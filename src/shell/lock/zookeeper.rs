@@ -2,7 +2,7 @@
 
 use super::{Listener, LockHolder};
 use crate::replica::LockEvent;
-use crate::shell::zookeeper::{Session, ZooKeeper, make_path, open};
+use crate::shell::zookeeper::{Session, ZooKeeper, make_path, open, over};
 use std::time::Duration;
 use tokio::sync::watch;
 use zookeeper_client::{Acls, Client, CreateMode, Error as ClientError};
@@ -85,21 +85,18 @@ impl Task {
                 _ = wanted.wait_for(|want| want.leave || want.abandon) => None,
             };
             let Some(client) = client else { return };
-            let Err(fault) = self.in_session(&client).await else { return };
-            if client.state().is_terminated() {
-                // A new session must find the lock anew; a request that is not answered yet stands.
-                self.held = false;
-                (self.tell)(LockEvent::Lost);
-                let gone = client.session_id();
-                drop(client);
-                let other =
-                    |open: &Option<Client>| open.as_ref().is_none_or(|open| open.session_id() != gone);
-                if session.wait_for(other).await.is_err() {
-                    return;
+            tokio::select! {
+                biased;
+                () = over(&mut session, &client) => {
+                    // A new session must find the lock anew; a request that is not answered yet stands.
+                    self.held = false;
+                    (self.tell)(LockEvent::Lost);
                 }
-            } else {
-                tracing::debug!(path = %self.path, %fault, "lock: retrying");
-                tokio::time::sleep(RETRY).await;
+                ended = self.in_session(&client) => {
+                    let Err(fault) = ended else { return };
+                    tracing::debug!(path = %self.path, %fault, "lock: retrying");
+                    tokio::time::sleep(RETRY).await;
+                }
             }
         }
     }
@@ -158,16 +155,9 @@ impl Task {
                     (self.tell)(LockEvent::Held { worker: holder });
                 }
             }
-            let terminated = async {
-                let mut states = client.state_watcher();
-                while !states.peek_state().is_terminated() {
-                    states.changed().await;
-                }
-            };
             tokio::select! {
                 _ = changed.changed() => {}
                 _ = self.wanted.changed() => {}
-                () = terminated => return Err(ClientError::SessionExpired),
             }
         }
     }
