@@ -2,6 +2,8 @@
 //!
 //! ZooKeeper has each worker's own report, some two seconds old. Kafka has where each partition ends, and the last
 //! marker of its alerts: how far they are out, and who said so. Without ZooKeeper the markers still tell who was primary.
+//! Which zones there are, Kafka's consumer groups tell: a zone that died whole has its rows until Kafka forgets the
+//! offsets that its group committed (seven days, unless brokers say otherwise).
 
 mod rows;
 
@@ -20,6 +22,9 @@ use std::time::Duration;
 
 /// How long ZooKeeper may take before the table is made without it.
 const ZOOKEEPER_ANSWER: Duration = Duration::from_secs(3);
+
+/// The group of `bellwether notify` is named as a zone's is, and is none.
+const NOTIFY: &str = "notify";
 
 /// Flags of `bellwether status`.
 #[derive(Debug, clap::Args)]
@@ -54,11 +59,12 @@ pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
             markers.insert(*partition, marker);
         }
     }
-    let seen = Seen { ends, markers, reports, now_ms: clock::wall_ms() };
-    print(&seen, zookeeper, args.json)
+    let mut zones = log.groups(&format!("bellwether.{}.", config.cluster))?;
+    zones.retain(|zone| zone != NOTIFY);
+    print(&Seen { ends, markers, zones, zookeeper, reports, now_ms: clock::wall_ms() }, args.json)
 }
 
-fn print(seen: &Seen, zookeeper: bool, json: bool) -> Result<ExitCode, Error> {
+fn print(seen: &Seen, json: bool) -> Result<ExitCode, Error> {
     let rows = rows::rows(seen);
     if json {
         for row in &rows {
@@ -74,8 +80,8 @@ fn print(seen: &Seen, zookeeper: bool, json: bool) -> Result<ExitCode, Error> {
     if seen.reports.is_empty() {
         // One line instead of one for each partition; without ZooKeeper it was said above.
         troubles.clear();
-        troubles.extend(zookeeper.then(|| "no worker is registered in ZooKeeper".to_owned()));
+        troubles.extend(seen.zookeeper.then(|| "no worker is registered in ZooKeeper".to_owned()));
     }
     troubles.iter().for_each(|trouble| eprintln!("bellwether: {trouble}"));
-    Ok(ExitCode::from(u8::from(!zookeeper || !troubles.is_empty())))
+    Ok(ExitCode::from(u8::from(!seen.zookeeper || !troubles.is_empty())))
 }

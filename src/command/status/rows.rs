@@ -18,7 +18,11 @@ pub(super) struct Seen {
     pub(super) ends: BTreeMap<i32, i64>,
     /// The last marker of each partition's alerts.
     pub(super) markers: BTreeMap<i32, Marker>,
-    /// What workers said of themselves.
+    /// Zones that have, or had lately, a consumer group.
+    pub(super) zones: Vec<String>,
+    /// Whether ZooKeeper answered.
+    pub(super) zookeeper: bool,
+    /// What workers said of themselves; nothing without ZooKeeper.
     pub(super) reports: Vec<WorkerReport>,
     /// This machine's wall clock, milliseconds since the epoch.
     pub(super) now_ms: i64,
@@ -70,12 +74,11 @@ impl Row {
     }
 }
 
-/// Every partition in every zone that a worker or a marker names; a partition that nobody names has a row too.
+/// Every partition in every zone that a group, a worker or a marker names; one that nobody names has a row too.
 pub(super) fn rows(seen: &Seen) -> Vec<Row> {
     let mut zones: BTreeSet<&str> = seen.reports.iter().map(|report| report.zone.as_str()).collect();
-    if zones.is_empty() {
-        zones.extend(seen.markers.values().map(|marker| marker.zone.as_str()));
-    }
+    zones.extend(seen.zones.iter().map(String::as_str));
+    zones.extend(seen.markers.values().map(|marker| marker.zone.as_str()));
     if zones.is_empty() {
         zones.insert("");
     }
@@ -121,12 +124,17 @@ fn hosted(seen: &Seen, partition: i32, end: i64, report: &WorkerReport) -> Row {
 
 fn unhosted(seen: &Seen, partition: i32, zone: &str) -> Row {
     let marker = seen.markers.get(&partition);
-    let by = marker.filter(|marker| marker.zone == zone && seen.reports.is_empty());
+    let by = marker.filter(|marker| marker.zone == zone && !seen.zookeeper);
+    let role = match (by, seen.zookeeper) {
+        (Some(_), _) => "wrote last marker",
+        (None, true) => "nobody",
+        (None, false) => "unknown",
+    };
     Row {
         partition,
         zone: zone.to_owned(),
         worker: by.map_or_else(String::new, |marker| marker.worker.clone()),
-        role: if by.is_some() { "wrote last marker" } else { "nobody" }.to_owned(),
+        role: role.to_owned(),
         epoch: marker.map(|marker| marker.epoch),
         out_seq: marker.map(|marker| marker.seq),
         rule_set_version: by.map(|marker| marker.rule_set_version),

@@ -85,6 +85,17 @@ impl Log {
             .map_err(|source| refused(&self.brokers, "where a partition ends", source))
     }
 
+    /// The last part of the name of each consumer group that begins with `prefix`: groups that live, and those whose
+    /// committed offsets Kafka still keeps.
+    pub fn groups(&self, prefix: &str) -> Result<Vec<String>, KafkaError> {
+        let groups = self
+            .consumer
+            .fetch_group_list(None, ANSWER)
+            .map_err(|source| refused(&self.brokers, "what consumer groups there are", source))?;
+        let last = |name: &str| name.strip_prefix(prefix).map(str::to_owned);
+        Ok(groups.groups().iter().filter_map(|group| last(group.name())).collect())
+    }
+
     /// Begins at the beginning of these partitions.
     pub fn rewind(&self, partitions: impl IntoIterator<Item = i32>) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::new();

@@ -42,6 +42,8 @@ fn seen(reports: Vec<WorkerReport>) -> Seen {
     Seen {
         ends: BTreeMap::from([(0, 100), (1, 0)]),
         markers: BTreeMap::from([(0, marker("a"))]),
+        zones: vec!["a".into()],
+        zookeeper: true,
         reports,
         now_ms: 15_900,
     }
@@ -86,7 +88,15 @@ fn a_partition_without_a_primary_is_reported() {
 }
 
 #[test]
+fn a_zone_that_died_whole_is_reported() {
+    let mut seen = seen(vec![report("b", "primary", 100, "")]);
+    seen.ends.remove(&1);
+    assert_eq!(text(&seen), ["0 a - nobody - - 4 - 7 - -", "0 b b-1 primary 0 0 4 8 7 0 -"]);
+    assert_eq!(troubles(&rows(&seen)), ["partition 0: no worker hosts it in a"]);
+}
+
+#[test]
 fn without_zookeeper_the_markers_tell_who_was_primary() {
-    let seen = seen(Vec::new());
-    assert_eq!(text(&seen), ["0 a a-1 wrote last marker - - 4 - 7 2 -", "1 a - nobody - - - - - - -"]);
+    let seen = Seen { zookeeper: false, ..seen(Vec::new()) };
+    assert_eq!(text(&seen), ["0 a a-1 wrote last marker - - 4 - 7 2 -", "1 a - unknown - - - - - - -"]);
 }
