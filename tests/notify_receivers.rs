@@ -14,9 +14,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use bellwether::config::{Config, Endpoint, Receiver, Secret};
+use bellwether::notify::{Notification, Ticket};
 use bellwether::shell::http::Readiness;
 use bellwether::shell::notify::{Notifier, NotifyError};
-use bellwether::wire::{AlertId, AlertRecord, AlertState, Labels, Reason, Transition};
+use bellwether::shell::receiver::{Failure, Job, Origin, Receivers};
+use bellwether::wire::{
+    AlertId, AlertRecord, AlertState, HeldAlert, Labels, NotifyReason, Reason, Transition,
+};
 use prometheus_client::registry::Registry;
 use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
@@ -61,7 +65,10 @@ impl Web {
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let web =
             Self { plans: Arc::new(Mutex::new(plans.into_iter().collect())), heard: Arc::default(), url };
-        let app = Router::new().route("/hook", post(hear)).with_state(web.clone());
+        let app = Router::new()
+            .route("/hook", post(hear))
+            .route("/api/v2/alerts", post(hear))
+            .with_state(web.clone());
         runtime.spawn(async move { axum::serve(listener, app).await.unwrap() });
         web
     }
@@ -264,6 +271,59 @@ fn a_receiver_that_asks_for_patience_gets_it() {
     assert!(heard[1].at - heard[0].at >= Duration::from_millis(2_900));
     assert!(heard[2].at - heard[1].at >= Duration::from_millis(1_900));
     notifier.stop();
+}
+
+#[test]
+fn every_alertmanager_is_told_and_one_that_took_it_is_enough() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (one, two) = (Web::start(&runtime, []), Web::start(&runtime, [Plan::Status(503)]));
+    let base = |web: &Web| web.url.replace("/hook", "/");
+    let urls = vec![base(&one), base(&two), "http://127.0.0.1:1".to_owned()];
+    let outcome = tell_alertmanagers(urls);
+    assert_eq!(outcome, Ok(()));
+    for web in [one, two] {
+        let body = web.wait_for(1).remove(0).body;
+        assert_eq!(body[0]["labels"]["instance"], "a");
+        assert!(body[0]["endsAt"].as_str().unwrap() > body[0]["startsAt"].as_str().unwrap());
+    }
+    let refused = tell_alertmanagers(vec!["http://127.0.0.1:1".to_owned()]).expect_err("nobody listens");
+    assert_eq!((refused.reason.as_str(), refused.retryable), ("unreachable", true));
+}
+
+/// One attempt of the receiver `alertmanager`.
+fn tell_alertmanagers(urls: Vec<String>) -> Result<(), Failure> {
+    let (answers, answered) = std::sync::mpsc::channel();
+    let receiver = Receiver {
+        name: "am".to_owned(),
+        endpoint: Endpoint::Alertmanager(urls),
+        authorization: None,
+        timeout: PATIENT,
+    };
+    let receivers = Receivers::start(&[receiver], &answers).unwrap();
+    let now_ms = bellwether::shell::clock::wall_ms();
+    let alert = HeldAlert {
+        alert: AlertId([1; 16]),
+        seq: 1,
+        labels: Labels::new([("alertname", "Disk"), ("instance", "a"), ("service", "db")]),
+        annotations: Labels::new([("summary", "full")]),
+        output: "DISK CRITICAL".to_owned(),
+        fired_ms: now_ms - 1_000,
+        resolved_ms: None,
+        append_ms: now_ms,
+    };
+    let notification = Notification {
+        ticket: Ticket { receiver: 0, group: "".into() },
+        receiver: "am".into(),
+        group_labels: Labels::default(),
+        alerts: vec![Arc::new(alert)],
+        seq: 1,
+        reason: NotifyReason::Forward,
+        idempotency_key: "c/0/feed/1".to_owned(),
+        attempt: 1,
+    };
+    let origin = Origin { partition: 0, stay: 1 };
+    receivers.send(Job { origin, notification: Box::new(notification) }).expect("there is room");
+    answered.recv_timeout(Duration::from_secs(60)).expect("an answer").outcome
 }
 
 #[test]

@@ -41,7 +41,7 @@ impl Sequence {
             if self.waiting.is_empty() {
                 self.gap_since_ms = now_ms;
             }
-            self.waiting.insert(transition.seq, (offset, transition));
+            self.waiting.entry(transition.seq).or_insert((offset, transition));
         }
     }
 
@@ -70,5 +70,77 @@ impl Sequence {
         let gap = Gap { first, last: seq - 1 };
         self.next = Some(*seq);
         Some(gap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{AlertId, AlertState, Labels, Reason};
+
+    fn push(sequence: &mut Sequence, offset: i64, seq: i64) {
+        let transition = Transition {
+            seq,
+            alert: AlertId([0; 16]),
+            from: AlertState::Pending,
+            to: AlertState::Firing,
+            reason: Reason::HeldFor,
+            group: String::new(),
+            rule: String::new(),
+            rule_set_version: 1,
+            service: String::new(),
+            labels: Labels::default(),
+            annotations: Labels::default(),
+            value: 0.0,
+            output: String::new(),
+            event_ms: 0,
+            active_since_ms: 0,
+            input_offset: 0,
+            ordinal: 0,
+            append_ms: 0,
+        };
+        sequence.push(offset, Box::new(transition), 0);
+    }
+
+    /// Each `seq` that is ready, with the offset from which a restart would read.
+    fn ready(sequence: &mut Sequence) -> Vec<(i64, i64)> {
+        std::iter::from_fn(|| sequence.pop()).map(|(from, transition)| (transition.seq, from)).collect()
+    }
+
+    #[test]
+    fn what_was_seen_is_dropped() {
+        let mut sequence = Sequence::after(Some(5));
+        push(&mut sequence, 10, 5);
+        push(&mut sequence, 11, 6);
+        push(&mut sequence, 12, 6);
+        assert_eq!(ready(&mut sequence), [(6, 12)]);
+    }
+
+    #[test]
+    fn a_gap_is_waited_at_and_a_restart_would_read_what_waits_again() {
+        let mut sequence = Sequence::after(Some(5));
+        push(&mut sequence, 10, 8);
+        push(&mut sequence, 11, 7);
+        assert_eq!(ready(&mut sequence), []);
+        assert!(sequence.is_waiting());
+        push(&mut sequence, 12, 6);
+        assert_eq!(ready(&mut sequence), [(6, 10), (7, 10), (8, 11)]);
+        assert!(!sequence.is_waiting());
+    }
+
+    #[test]
+    fn a_gap_is_given_up_aloud() {
+        let mut sequence = Sequence::after(Some(5));
+        push(&mut sequence, 10, 8);
+        assert_eq!(sequence.give_up(GAP_WAIT_MS - 1), None);
+        assert_eq!(sequence.give_up(GAP_WAIT_MS), Some(Gap { first: 6, last: 7 }));
+        assert_eq!(ready(&mut sequence), [(8, 11)]);
+    }
+
+    #[test]
+    fn without_a_position_the_first_one_is_the_beginning() {
+        let mut sequence = Sequence::after(None);
+        push(&mut sequence, 10, 8);
+        assert_eq!(ready(&mut sequence), [(8, 11)]);
     }
 }
