@@ -2,6 +2,7 @@
 
 use super::Machine;
 use super::digest::hash_text;
+use super::series::check_ahead;
 use crate::wire::{Batch, Labels};
 use std::collections::BTreeMap;
 
@@ -42,8 +43,8 @@ impl Counters {
 }
 
 impl Machine {
-    /// Appends what some rule selects.
-    pub(super) fn take_in(&mut self, batch: &Batch<'_>, now_ms: i64) {
+    /// Appends what some rule selects. `latest_ms` is the clock, or the record's stamp where the clock is held below it.
+    pub(super) fn take_in(&mut self, batch: &Batch<'_>, now_ms: i64, latest_ms: i64) {
         let service = batch.service();
         let service_label = &self.live.service_label;
         let whole = |mut labels: Labels| {
@@ -56,7 +57,10 @@ impl Machine {
             let Some(id) = self.store.lookup(service, sample.key, || whole(sample.labels())) else {
                 continue;
             };
-            match self.store.append(id, sample.time_ms, sample.value, now_ms) {
+            let time_ms = sample.time_ms;
+            let taken = check_ahead(time_ms, latest_ms)
+                .and_then(|()| self.store.append(id, time_ms, sample.value, now_ms));
+            match taken {
                 Ok(()) => self.counters.accepted += 1,
                 Err(fault) => self.counters.reject(fault.code()),
             }
@@ -67,7 +71,9 @@ impl Machine {
             key.push(CHECK_KEY);
             key.extend_from_slice(result.key);
             let Some(id) = self.store.lookup(service, &key, || whole(result.labels())) else { continue };
-            match self.store.append(id, result.time_ms, f64::from(result.status), now_ms) {
+            let taken = check_ahead(result.time_ms, latest_ms)
+                .and_then(|()| self.store.append(id, result.time_ms, f64::from(result.status), now_ms));
+            match taken {
                 Ok(()) => {
                     self.counters.accepted += 1;
                     let (host, check) = (result.host, result.check);

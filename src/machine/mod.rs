@@ -178,7 +178,10 @@ impl Machine {
         self.evaluate_due(position, now_ms, out);
         self.evict(now_ms);
         match event {
-            Event::Observations(_, batch) => self.take_in(&batch, now_ms),
+            Event::Observations(_, batch) => {
+                let latest_ms = if stamped { now_ms.max(position.append_ms) } else { now_ms };
+                self.take_in(&batch, now_ms, latest_ms);
+            }
             Event::Tick(..) => {}
             Event::Rules(_, set) => self.switch_rules(position, &set, now_ms, out),
             Event::Unreadable(_, fault) => out.push(Action::Reject(position, fault)),

@@ -226,7 +226,8 @@ impl Lane {
         }
     }
 
-    /// Hands over what is queued, if it still is. An attempt that brings news is recorded before it is made.
+    /// Hands over what is queued, if it still is. An attempt that brings news, or covers a higher seq, is recorded before
+    /// it is made: a restart goes on from there.
     pub(super) fn start(&mut self, out: &mut Vec<Action>) -> bool {
         let Some(pending) = self.pending.as_mut().filter(|pending| pending.phase == Phase::Queued) else {
             return false;
@@ -242,7 +243,7 @@ impl Lane {
             .map(|alert| alert.alert)
             .filter(|alert| self.state.attempted.binary_search(alert).is_err())
             .collect();
-        if !news.is_empty() {
+        if !news.is_empty() || notification.seq > self.state.seq {
             self.state.firing.retain(|alert| !news.contains(alert));
             self.state.attempted.extend(news);
             self.state.attempted.sort_unstable();

@@ -70,7 +70,10 @@ pub(super) fn compile(expr: &str) -> Result<Plan, PlanFault> {
     if depth > DEPTH_MAX {
         return Err(PlanFault::TooDeep { depth, max: DEPTH_MAX });
     }
-    let ast = promql_parser::parser::parse(expr).map_err(|detail| refused(detail, &source))?;
+    // The parser panics on a duration of more seconds than 64 bits hold; what it says of that is no use to anybody.
+    let parsed = std::panic::catch_unwind(|| promql_parser::parser::parse(expr));
+    let ast = parsed.unwrap_or_else(|_| Err("a number in it is out of range".to_owned()));
+    let ast = ast.map_err(|detail| refused(detail, &source))?;
     let got = match ast.value_type() {
         ValueType::Scalar | ValueType::Vector => None,
         ValueType::Matrix => Some("a range vector"),

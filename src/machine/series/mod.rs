@@ -72,13 +72,23 @@ pub enum SampleFault {
         time_ms: i64,
     },
     /// The sample is too far ahead of the log's clock.
-    #[error("sample at {time_ms} ms is more than {FUTURE_MS_MAX} ms ahead of the log's clock, {clock_ms} ms")]
+    #[error("sample at {time_ms} ms is more than {FUTURE_MS_MAX} ms ahead of the log, {latest_ms} ms")]
     FarFuture {
         /// Event time seen.
         time_ms: i64,
-        /// The log's clock.
-        clock_ms: i64,
+        /// The log's clock, or the record's stamp where that is later.
+        latest_ms: i64,
     },
+}
+
+/// Refuses a sample that is too far ahead of `latest_ms`: the log's clock, or the stamp of the sample's record where the
+/// clock is held below it. The stamp counts, because after an outage of every worker the clock stands until the next tick,
+/// and what was produced meanwhile must not be lost.
+pub fn check_ahead(time_ms: i64, latest_ms: i64) -> Result<(), SampleFault> {
+    if time_ms > latest_ms.saturating_add(FUTURE_MS_MAX) {
+        return Err(SampleFault::FarFuture { time_ms, latest_ms });
+    }
+    Ok(())
 }
 
 impl SampleFault {
@@ -239,8 +249,8 @@ impl Store {
         Some(id)
     }
 
-    /// Takes a sample. `clock_ms` is the log's clock, or the grid point that recorded it: a sample too far ahead of it is
-    /// refused, and what no evaluation after it can see is dropped. So every grid point up to `clock_ms` (less the
+    /// Takes a sample. `clock_ms` is the log's clock, or the grid point that recorded it: what no evaluation after it can
+    /// see is dropped. So every grid point up to `clock_ms` (less the
     /// query offset that the interests include) is evaluated before.
     pub fn append(
         &mut self,
@@ -249,9 +259,6 @@ impl Store {
         value: f64,
         clock_ms: i64,
     ) -> Result<(), SampleFault> {
-        if time_ms > clock_ms.saturating_add(FUTURE_MS_MAX) {
-            return Err(SampleFault::FarFuture { time_ms, clock_ms });
-        }
         let series = self.series_mut(id);
         let newest_ms = series.newest_ms;
         match time_ms.cmp(&newest_ms) {
