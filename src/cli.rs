@@ -18,9 +18,10 @@ pub struct Cli {
     /// How log lines on standard error look.
     #[arg(long, global = true, value_enum, default_value = "text")]
     pub log_format: LogFormat,
-    /// What is logged: a level, or a filter such as bellwether=debug,warn.
-    #[arg(long, global = true, default_value = "info", value_name = "FILTER", env = "BELLWETHER_LOG")]
-    pub log: String,
+    /// What is logged: a level, or a filter such as bellwether=debug,warn. The default is info for worker, monitor and
+    /// notify, and warn for all else.
+    #[arg(long, global = true, value_name = "FILTER", env = "BELLWETHER_LOG")]
+    pub log: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -47,4 +48,17 @@ pub enum Command {
     Status(command::status::Args),
     /// Measure the worker's path against a bare consumer on the same topic.
     Bench(command::bench::Args),
+}
+
+impl Command {
+    /// What is logged where the command line does not say.
+    #[must_use]
+    pub fn default_log(&self) -> &'static str {
+        match self {
+            Self::Worker(_) | Self::Monitor(_) | Self::Notify(_) => "info",
+            // The demo kills a worker: its warnings would only say so.
+            Self::Demo(_) => "error",
+            Self::Topics(_) | Self::Rules(_) | Self::Alerts(_) | Self::Status(_) | Self::Bench(_) => "warn",
+        }
+    }
 }

@@ -8,7 +8,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    bellwether::shell::telemetry::init(cli.log_format, &cli.log);
+    bellwether::shell::telemetry::init(
+        cli.log_format,
+        cli.log.as_deref().unwrap_or(cli.command.default_log()),
+    );
     match run(&cli) {
         Ok(code) => code,
         Err(fault) => {

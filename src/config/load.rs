@@ -83,6 +83,14 @@ impl Reader<'_> {
                 self.fault(&found, format!("{path} is {name:?}; it is part of group ids and lock paths: 1 to 100 of A-Z a-z 0-9 . _ -"));
             }
         }
+        if zone == "notify" {
+            let found = self.find("zone");
+            self.fault(
+                &found,
+                "zone is \"notify\", the name of the notifiers' own consumer group: choose another"
+                    .to_owned(),
+            );
+        }
         Config {
             cluster,
             zone,

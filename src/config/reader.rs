@@ -3,6 +3,7 @@
 
 use super::Secret;
 use super::load::ConfigFault;
+use crate::machine::rules::duration::parse_ms;
 use crate::wire::yaml::{self, Node, Place, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -103,7 +104,8 @@ impl Reader<'_> {
     pub(super) fn duration(&mut self, found: &Found, name: &str, min: Duration, max: Duration) -> Duration {
         let text = self.scalar(found, name);
         let zero = ["0", "0s"].contains(&text.as_str()).then_some(Duration::ZERO);
-        match zero.or_else(|| promql_parser::util::parse_duration(&text).ok()) {
+        let milliseconds = parse_ms(&text).and_then(|ms| u64::try_from(ms).ok());
+        match zero.or_else(|| milliseconds.map(Duration::from_millis)) {
             Some(value) if (min..=max).contains(&value) => value,
             Some(_) => {
                 self.fault(found, format!("{name} is {text}; it is from {min:?} to {max:?}"));

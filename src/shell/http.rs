@@ -91,8 +91,18 @@ struct Shared {
     readiness: Arc<Readiness>,
 }
 
-/// Opens the port on a thread and a runtime of its own, so that busy workers never starve a probe.
+/// Opens the port of a long-running command.
 pub fn serve(listen: &str, registry: Registry, readiness: Arc<Readiness>) -> Result<HttpServer, HttpError> {
+    let app = axum::Router::new()
+        .route("/-/healthy", get(|| async { "healthy\n" }))
+        .route("/-/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(Shared { registry: Arc::new(registry), readiness });
+    serve_app(listen, app)
+}
+
+/// Serves `app` on a thread and a runtime of its own, so that busy workers never starve a probe.
+pub fn serve_app(listen: &str, app: axum::Router) -> Result<HttpServer, HttpError> {
     let bind = |source| HttpError::Bind { address: listen.to_owned(), source };
     let listener = std::net::TcpListener::bind(listen).map_err(bind)?;
     listener.set_nonblocking(true).map_err(bind)?;
@@ -103,11 +113,6 @@ pub fn serve(listen: &str, registry: Registry, readiness: Arc<Readiness>) -> Res
         tokio::net::TcpListener::from_std(listener).map_err(bind)?
     };
     let (stop, stopped) = oneshot::channel::<()>();
-    let app = axum::Router::new()
-        .route("/-/healthy", get(|| async { "healthy\n" }))
-        .route("/-/ready", get(ready))
-        .route("/metrics", get(metrics))
-        .with_state(Shared { registry: Arc::new(registry), readiness });
     let thread = super::thread::spawn("http", move || {
         runtime.block_on(async move {
             tokio::select! {

@@ -1,7 +1,9 @@
 //! Thin shells round the pure core. Each file alone names its outside thing.
 
+pub mod bench;
 pub mod check;
 pub mod clock;
+pub mod demo;
 pub mod emitter;
 pub mod files;
 pub mod http;
@@ -11,6 +13,7 @@ pub mod monitor;
 pub mod notify;
 pub mod receiver;
 pub mod registry;
+pub mod replay;
 pub mod signal;
 pub mod telemetry;
 pub mod thread;

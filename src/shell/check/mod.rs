@@ -2,10 +2,10 @@
 //!
 //! | target | outcome |
 //! |---|---|
-//! | [`http`] | a [`Verdict`]: OK on 2xx and 3xx, else CRITICAL |
-//! | [`tcp`] | a [`Verdict`]: OK when the connection opens, else CRITICAL |
-//! | [`plugin`] | a [`Verdict`]: what the Nagios plugin says; UNKNOWN where it says nothing that can be used |
-//! | [`scrape`] | a [`Scrape`]: the samples of a Prometheus target, or why there are none |
+//! | `http` | a [`Verdict`]: OK on 2xx and 3xx, else CRITICAL |
+//! | `tcp` | a [`Verdict`]: OK when the connection opens, else CRITICAL |
+//! | `plugin` | a [`Verdict`]: what the Nagios plugin says; UNKNOWN where it says nothing that can be used |
+//! | `scrape` | a [`Scrape`]: the samples of a Prometheus target, or why there are none |
 //!
 //! A run never fails: whatever goes wrong is its outcome, in words that say where to look.
 

@@ -28,7 +28,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{Offset, Statistics, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, Statistics, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -100,6 +100,29 @@ enum Command {
     Unassign(i32),
 }
 
+/// How the data consumer is set up; the bench's bare consumer takes the same.
+#[must_use]
+pub fn settings(config: &Config) -> ClientConfig {
+    let mut settings = client(config, "data");
+    settings
+        // Manual assignment asks for a group's name; it neither joins nor commits.
+        .set("group.id", group_id(config))
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "error")
+        .set("check.crcs", "true")
+        // A transaction that some tenant leaves open must not stop everybody's alerts.
+        .set("isolation.level", "read_uncommitted")
+        // A default of 1000 ms here costs a factor of six when catching up; small queues are faster and bounded.
+        .set("fetch.queue.backoff.ms", "1")
+        .set("queued.min.messages", "20000")
+        .set("queued.max.messages.kbytes", "16384")
+        .set("fetch.wait.max.ms", "10")
+        .set("statistics.interval.ms", "1000");
+    settings
+}
+
 /// The consumer and its thread. The thread ends when this is dropped.
 pub struct Data {
     consumer: Arc<BaseConsumer<DataContext>>,
@@ -113,24 +136,8 @@ impl Data {
     /// Makes the consumer of `topic`. Kafka may be away.
     pub fn start(config: &Config, topic: &str) -> Result<Self, KafkaError> {
         let failed = |source| KafkaError::Client { doing: "making the data consumer", source };
-        let consumer: BaseConsumer<DataContext> = client(config, "data")
-            // Manual assignment asks for a group's name; it neither joins nor commits.
-            .set("group.id", group_id(config))
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "error")
-            .set("check.crcs", "true")
-            // A transaction that some tenant leaves open must not stop everybody's alerts.
-            .set("isolation.level", "read_uncommitted")
-            // A default of 1000 ms here costs a factor of six when catching up; small queues are faster and bounded.
-            .set("fetch.queue.backoff.ms", "1")
-            .set("queued.min.messages", "20000")
-            .set("queued.max.messages.kbytes", "16384")
-            .set("fetch.wait.max.ms", "10")
-            .set("statistics.interval.ms", "1000")
-            .create_with_context(DataContext::default())
-            .map_err(failed)?;
+        let consumer: BaseConsumer<DataContext> =
+            settings(config).create_with_context(DataContext::default()).map_err(failed)?;
         let consumer = Arc::new(consumer);
         let (commands, orders) = channel();
         let mut reader = Reader {
