@@ -31,7 +31,7 @@ const IMPURE: [(&str, &str); 23] = [
     ("atomic", "one owner, one loop, no shared counters"),
     ("HashMap", "its order is random: BTreeMap"),
     ("HashSet", "its order is random: BTreeSet"),
-    ("rand::", "randomness is an input"),
+    (" rand::", "randomness is an input"),
     ("tokio", "a step is not async"),
     ("async ", "a step is not async"),
     (".await", "a step is not async"),
