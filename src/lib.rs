@@ -17,6 +17,19 @@
 //! - [`shell`]: thin. Each file alone names its outside thing: Kafka, ZooKeeper, HTTP, the clock, processes.
 //! - [`command`]: one thin file per subcommand: wires shells to machines.
 //!
+//! ## The way of one record
+//!
+//! 1. `shell/monitor/produce.rs`: a check's result becomes a record of observations, keyed by its service.
+//! 2. `shell/kafka/consumer.rs`: the worker's one polling thread hands it to its partition's machine thread in a batch.
+//! 3. `wire/batch.rs`: the hand-written walker checks it whole and borrows from it.
+//! 4. `machine/mod.rs`: `step`. The clock moves (`clock.rs`), groups that are due are evaluated (`schedule.rs`,
+//!    `evaluate.rs`, `promql/evaluate.rs`), alerts change their state (`alert.rs`), then the samples go into the store
+//!    (`intake.rs`, `series/`).
+//! 5. `replica/state.rs`: the transition waits with the standby, or goes out with the primary.
+//! 6. `shell/emitter/run.rs`, `shell/kafka/producer.rs`: a fenced transaction writes it, with its marker, to alerts.
+//! 7. `notify/dispatcher.rs`: its group decides who is told, when, and why.
+//! 8. `shell/receiver/webhook.rs`: the person is told.
+//!
 //! ## Invariants
 //!
 //! 1. The machine's state after record *n* of a partition depends on records 0..=n and on nothing else.
