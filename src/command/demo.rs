@@ -23,6 +23,7 @@ pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
         "Bellwether's main job in about a minute: a service degrades, the primary is killed half-way through the"
     );
     println!("rule's `for`, the standby goes on, one person is told once. Kafka: {}\n", whereabouts(args));
+    let topics = stage.config.kafka.topic_prefix.clone();
     let mut story = Story::begin(stage)?;
     let verdict = match story.play() {
         Ok(()) => story.verdict()?,
@@ -32,7 +33,9 @@ pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
         }
     };
     println!("\nVerdict: {}\n", if verdict { "equal" } else { "DIFFERENT" });
-    if args.brokers.is_none() {
+    if args.brokers.is_some() {
+        println!("Its five topics stay on the cluster for you to look at: {topics}.*\n");
+    } else {
         println!(
             "The mock cannot prove fencing: it aborts no transaction and stamps no time of its own, and the lock is"
         );

@@ -243,13 +243,17 @@ impl Lane {
             .map(|alert| alert.alert)
             .filter(|alert| self.state.attempted.binary_search(alert).is_err())
             .collect();
-        if !news.is_empty() || notification.seq > self.state.seq {
+        let covers_more = notification.seq > self.state.seq;
+        self.state.seq = notification.seq;
+        if !news.is_empty() {
             self.state.firing.retain(|alert| !news.contains(alert));
             self.state.attempted.extend(news);
             self.state.attempted.sort_unstable();
-            self.state.seq = notification.seq;
             self.state.idempotency_key.clone_from(&notification.idempotency_key);
             self.state.reason = notification.reason;
+            out.push(self.record());
+        } else if covers_more {
+            // Nothing new to the receiver, so what it acknowledged last stands.
             out.push(self.record());
         }
         out.push(Action::Send(Box::new(notification)));
