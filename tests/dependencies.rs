@@ -23,11 +23,17 @@ const PERMISSIVE: [&str; 12] = [
 ];
 
 /// Crates of which our dependencies force a second version: theirs to mend.
-const FORCED_TWICE: [&str; 17] = [
+const FORCED_TWICE: [&str; 23] = [
     "ahash",
+    "block-buffer",
+    "cpufeatures",
+    "crypto-common",
+    "digest",
     "getrandom",
     "hashbrown",
     "heck",
+    "http",
+    "http-body",
     "num_enum",
     "num_enum_derive",
     "prettyplease",
