@@ -15,6 +15,31 @@ pub const BACKLOG_TRANSITIONS_MAX: usize = 100_000;
 /// Bytes at which the backlog is full.
 pub const BACKLOG_BYTES_MAX: usize = 64 << 20;
 
+/// What a backlog and a transaction may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Most transitions of one transaction.
+    pub chunk_transitions: usize,
+    /// Most bytes of one transaction's transitions; a single larger one still goes alone.
+    pub chunk_bytes: usize,
+    /// Transitions at which the backlog is full.
+    pub backlog_transitions: usize,
+    /// Bytes at which the backlog is full.
+    pub backlog_bytes: usize,
+}
+
+/// What production has; the simulator takes smaller ones, to meet them more often.
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            chunk_transitions: CHUNK_TRANSITIONS_MAX,
+            chunk_bytes: CHUNK_BYTES_MAX,
+            backlog_transitions: BACKLOG_TRANSITIONS_MAX,
+            backlog_bytes: BACKLOG_BYTES_MAX,
+        }
+    }
+}
+
 /// One transition as it will stand in the alerts topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Derived {
@@ -51,6 +76,7 @@ struct Waiting {
 /// See the module.
 #[derive(Debug, Clone)]
 pub(super) struct Backlog {
+    bounds: Bounds,
     waiting: VecDeque<Waiting>,
     bytes: usize,
     /// The newest transition that is no longer kept, and the running hash there.
@@ -59,8 +85,8 @@ pub(super) struct Backlog {
 
 impl Backlog {
     /// For a machine that has derived everything up to `seq`, where its running hash was `hash`.
-    pub(super) fn new(seq: i64, hash: [u8; 32]) -> Self {
-        Self { waiting: VecDeque::new(), bytes: 0, floor: (seq, hash) }
+    pub(super) fn new(bounds: Bounds, seq: i64, hash: [u8; 32]) -> Self {
+        Self { bounds, waiting: VecDeque::new(), bytes: 0, floor: (seq, hash) }
     }
 
     /// The newest transition that was derived, and the running hash there.
@@ -101,9 +127,9 @@ impl Backlog {
         let fits = |waiting: &&Waiting| {
             let alone = bytes == 0;
             bytes += waiting.derived.bytes.len();
-            alone || bytes <= CHUNK_BYTES_MAX
+            alone || bytes <= self.bounds.chunk_bytes
         };
-        let last = self.waiting.iter().take(CHUNK_TRANSITIONS_MAX).take_while(fits).last()?;
+        let last = self.waiting.iter().take(self.bounds.chunk_transitions).take_while(fits).last()?;
         Some((&self.waiting.front()?.derived, &last.derived, last.hash))
     }
 
@@ -123,6 +149,6 @@ impl Backlog {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.waiting.len() >= BACKLOG_TRANSITIONS_MAX || self.bytes >= BACKLOG_BYTES_MAX
+        self.waiting.len() >= self.bounds.backlog_transitions || self.bytes >= self.bounds.backlog_bytes
     }
 }

@@ -25,13 +25,16 @@
 mod backlog;
 mod emission;
 mod state;
+mod tail;
 #[cfg(test)]
 mod tests;
 
 pub use backlog::{
-    BACKLOG_BYTES_MAX, BACKLOG_TRANSITIONS_MAX, CHUNK_BYTES_MAX, CHUNK_TRANSITIONS_MAX, Derived, chain,
+    BACKLOG_BYTES_MAX, BACKLOG_TRANSITIONS_MAX, Bounds, CHUNK_BYTES_MAX, CHUNK_TRANSITIONS_MAX, Derived,
+    chain,
 };
 pub use state::{Options, Replica};
+pub use tail::Tail;
 
 use crate::wire::Marker;
 

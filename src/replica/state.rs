@@ -1,6 +1,6 @@
 //! The state machine of one partition's emission.
 
-use super::backlog::Backlog;
+use super::backlog::{Backlog, Bounds};
 use super::{Action, Derived, Event, HEARTBEAT_MS, Input, LEGAL, LockEvent, Reason, Role};
 use crate::wire::Marker;
 
@@ -22,6 +22,8 @@ pub struct Options {
     /// The last transition that the machine had derived when this replica was made, and the running hash there:
     /// (0, zeroes) for a machine that starts at the beginning of the log.
     pub derived: (i64, [u8; 32]),
+    /// What may wait, and go out at once.
+    pub bounds: Bounds,
 }
 
 /// What this replica knows of the lock.
@@ -115,6 +117,7 @@ impl Replica {
     #[must_use]
     pub fn new(options: Options, now_ms: i64) -> Self {
         let (seq, hash) = options.derived;
+        let backlog = Backlog::new(options.bounds, seq, hash);
         Self {
             options,
             role: Role::Standby,
@@ -124,7 +127,7 @@ impl Replica {
             caught_up_ms: None,
             tail_reached: false,
             lock: Lock::Unknown,
-            backlog: Backlog::new(seq, hash),
+            backlog,
             out: Out::NOTHING,
             epoch: 0,
             epoch_seen: 0,

@@ -22,6 +22,7 @@ impl Story {
             partition_count: 8,
             takeover_after_ms: TAKEOVER_MS,
             derived: (0, [0; 32]),
+            bounds: Bounds::default(),
         };
         Self { replica: Replica::new(options, 0), now_ms: 0 }
     }

@@ -3,7 +3,7 @@
 use super::inbox::{Inbox, Mail};
 use super::{EmitterOptions, EmitterStatus, FromMachine};
 use crate::machine;
-use crate::replica::{Action, Derived, Event, Failure, Input, Options, Replica, Role};
+use crate::replica::{Action, Bounds, Derived, Event, Failure, Input, Options, Replica, Role};
 use crate::shell::clock;
 use crate::shell::kafka::KafkaError;
 use crate::shell::kafka::producer::{AlertsProducer, Outgoing};
@@ -42,6 +42,7 @@ pub(super) fn run(options: EmitterOptions, inbox: Arc<Inbox>, status: Arc<Mutex<
             partition_count: options.partition_count,
             takeover_after_ms: i64::try_from(config.takeover_after.as_millis()).unwrap_or(i64::MAX),
             derived: (0, [0; 32]),
+            bounds: Bounds::default(),
         },
         now_ms(),
     );

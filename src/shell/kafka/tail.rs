@@ -10,6 +10,7 @@
 
 use super::{KafkaError, Topics, client};
 use crate::config::Config;
+use crate::replica::Tail as Out;
 use crate::shell::{clock, thread};
 use crate::wire::{AlertRecord, Marker};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -245,9 +246,9 @@ impl Shared {
             let (marker, next_offset) = if from >= high {
                 (None, high)
             } else {
-                self.read_to_end(reader, partition, from, deadline, timeout)?
+                let out = Out::new(from == low);
+                self.read_to_end(reader, (partition, from), out, deadline, timeout)?
             };
-            let next_offset = next_offset.max(high);
             if marker.is_some() || from == low {
                 return Ok(Tail { marker, next_offset });
             }
@@ -258,8 +259,8 @@ impl Shared {
     fn read_to_end(
         &self,
         reader: &BaseConsumer,
-        partition: i32,
-        from: i64,
+        (partition, from): (i32, i64),
+        mut out: Out,
         deadline: Duration,
         timeout: Duration,
     ) -> Result<(Option<Marker>, i64), KafkaError> {
@@ -269,7 +270,8 @@ impl Shared {
             .unassign()
             .and_then(|()| reader.assign(&self.place(partition, Offset::Offset(from))?))
             .map_err(|source| KafkaError::Client { doing, source })?;
-        let (mut newest, mut next_offset) = (None::<Marker>, from);
+        // Not the partition's end: a transaction that is open now may be committed, marker and all, before that.
+        let mut next_offset = from;
         loop {
             let left = deadline.saturating_sub(clock::monotonic());
             if left.is_zero() {
@@ -279,15 +281,18 @@ impl Shared {
                 None => {}
                 Some(Ok(message)) => {
                     next_offset = message.offset() + 1;
-                    // The highest seq, and of equals the last: a stray transaction of an old primary hides nothing.
-                    if let Some(marker) = marker_of(&message)
-                        && newest.as_ref().is_none_or(|newest| marker.seq >= newest.seq)
-                    {
-                        newest = Some(marker);
+                    match record_of(&message) {
+                        Some(AlertRecord::Marker(marker)) => out.marker(&marker),
+                        Some(AlertRecord::Transition(one)) => {
+                            let place = (one.input_offset, one.ordinal);
+                            let bytes = message.payload().unwrap_or_default();
+                            out.transition(one.seq, place, one.rule_set_version, bytes);
+                        }
+                        None => {}
                     }
                 }
                 Some(Err(ClientError::PartitionEOF(at))) if at == partition => {
-                    return Ok((newest, next_offset));
+                    return Ok((out.out(), next_offset));
                 }
                 Some(Err(source)) if is_lost(&source) => return Err(KafkaError::Client { doing, source }),
                 // A broker that is away: librdkafka tries on until the deadline.
@@ -304,16 +309,20 @@ fn is_lost(fault: &ClientError) -> bool {
     )
 }
 
-/// The marker in a record of the alerts topic, if it is one. A transition needs no look here: its transaction ends
-/// with a marker that covers it.
+/// The marker in a record of the alerts topic, if it is one. The follower needs no more: a transition that is out
+/// without its marker waits for the next one, or for a takeover, and neither emits it again.
 fn marker_of(message: &impl Message) -> Option<Marker> {
-    match AlertRecord::read(message.payload()?) {
-        Ok(AlertRecord::Marker(marker)) => Some(marker),
-        Ok(AlertRecord::Transition(_)) => None,
-        Err(fault) => {
-            let (partition, offset) = (message.partition(), message.offset());
-            tracing::error!(partition, offset, %fault, "a record of the alerts topic cannot be read: who wrote it?");
-            None
-        }
+    match record_of(message)? {
+        AlertRecord::Marker(marker) => Some(marker),
+        AlertRecord::Transition(_) => None,
     }
+}
+
+fn record_of(message: &impl Message) -> Option<AlertRecord> {
+    let read = AlertRecord::read(message.payload()?);
+    if let Err(fault) = &read {
+        let (partition, offset) = (message.partition(), message.offset());
+        tracing::error!(partition, offset, %fault, "a record of the alerts topic cannot be read: who wrote it?");
+    }
+    read.ok()
 }

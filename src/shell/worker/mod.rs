@@ -19,7 +19,7 @@ mod metrics;
 mod partition;
 mod sampler;
 mod standing;
-mod ticker;
+pub(crate) mod ticker;
 
 pub use metrics::Metrics;
 

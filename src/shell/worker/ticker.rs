@@ -14,7 +14,7 @@ const CONFIRM_EVERY: Duration = Duration::from_millis(200);
 
 /// The schedule of one partition. Times are of a clock that never goes back.
 #[derive(Debug)]
-pub(super) struct Ticker {
+pub(crate) struct Ticker {
     seed: [u8; 32],
     drawn: u64,
     due: Duration,
@@ -23,7 +23,7 @@ pub(super) struct Ticker {
 
 impl Ticker {
     /// Of one worker, for one partition.
-    pub(super) fn new(worker: &str, partition: i32, now: Duration) -> Self {
+    pub(crate) fn new(worker: &str, partition: i32, now: Duration) -> Self {
         let seed = *blake3::Hasher::new()
             .update(worker.as_bytes())
             .update(&partition.to_le_bytes())
@@ -35,7 +35,7 @@ impl Ticker {
     }
 
     /// A record has come: the log is not quiet.
-    pub(super) fn heard(&mut self, now: Duration) {
+    pub(crate) fn heard(&mut self, now: Duration) {
         self.drawn += 1;
         let draw = blake3::keyed_hash(&self.seed, &self.drawn.to_le_bytes());
         let mut low = [0; 8];
@@ -44,7 +44,7 @@ impl Ticker {
     }
 
     /// Whether a tick is due now. If so, the next is due after another quiet second.
-    pub(super) fn is_due(&mut self, now: Duration) -> bool {
+    pub(crate) fn is_due(&mut self, now: Duration) -> bool {
         let due = now >= self.due;
         if due {
             self.heard(now);
@@ -53,7 +53,7 @@ impl Ticker {
     }
 
     /// Whether a tick that the machine asks for may be written now.
-    pub(super) fn may_confirm(&mut self, now: Duration) -> bool {
+    pub(crate) fn may_confirm(&mut self, now: Duration) -> bool {
         let may = now >= self.confirm_after;
         if may {
             self.confirm_after = now + CONFIRM_EVERY;
@@ -62,7 +62,7 @@ impl Ticker {
     }
 
     /// How long until the next is due.
-    pub(super) fn wait(&self, now: Duration) -> Duration {
+    pub(crate) fn wait(&self, now: Duration) -> Duration {
         self.due.saturating_sub(now)
     }
 }
