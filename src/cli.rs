@@ -40,6 +40,8 @@ pub enum Command {
     Notify(command::notify::Args),
     /// Create the topics, or show what would change.
     Topics(command::topics::Args),
+    /// Look for what would cost alerts later: topics, brokers, zones, clocks; each finding with its remedy.
+    Preflight(command::preflight::Args),
     /// Check, apply and list rule sets.
     Rules(command::rules::Args),
     /// Print what is pending and firing, or follow the stream of transitions.
@@ -58,7 +60,12 @@ impl Command {
             Self::Worker(_) | Self::Monitor(_) | Self::Notify(_) => "info",
             // The demo kills a worker: its warnings would only say so.
             Self::Demo(_) => "error",
-            Self::Topics(_) | Self::Rules(_) | Self::Alerts(_) | Self::Status(_) | Self::Bench(_) => "warn",
+            Self::Topics(_)
+            | Self::Preflight(_)
+            | Self::Rules(_)
+            | Self::Alerts(_)
+            | Self::Status(_)
+            | Self::Bench(_) => "warn",
         }
     }
 }

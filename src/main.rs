@@ -29,6 +29,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Command::Monitor(args) => command::monitor::run(args, &config),
         Command::Notify(args) => command::notify::run(args, &config),
         Command::Topics(args) => command::topics::run(args, &config),
+        Command::Preflight(args) => command::preflight::run(args, &config),
         Command::Rules(args) => command::rules::run(args, &config),
         Command::Alerts(args) => command::alerts::run(args, &config),
         Command::Status(args) => command::status::run(args, &config),

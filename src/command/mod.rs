@@ -12,6 +12,7 @@ pub mod demo;
 pub mod monitor;
 pub mod notify;
 pub mod output;
+pub mod preflight;
 pub mod rules;
 pub mod status;
 pub mod topics;

@@ -14,6 +14,7 @@ use crate::shell::clock;
 use crate::shell::kafka::Topics;
 use crate::shell::kafka::log::{ANSWER, Log};
 use crate::shell::kafka::tail::Follower;
+use crate::shell::preflight;
 use crate::shell::registry::{self, WorkerReport};
 use rows::{Row, Seen};
 use std::collections::BTreeMap;
@@ -22,9 +23,6 @@ use std::time::Duration;
 
 /// How long ZooKeeper may take before the table is made without it.
 const ZOOKEEPER_ANSWER: Duration = Duration::from_secs(3);
-
-/// The group of `bellwether notify` is named as a zone's is, and is none.
-const NOTIFY: &str = "notify";
 
 /// Flags of `bellwether status`.
 #[derive(Debug, clap::Args)]
@@ -59,8 +57,7 @@ pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
             markers.insert(*partition, marker);
         }
     }
-    let mut zones = log.groups(&format!("bellwether.{}.", config.cluster))?;
-    zones.retain(|zone| zone != NOTIFY);
+    let zones = preflight::zones(&log, config)?;
     print(&Seen { ends, markers, zones, zookeeper, reports, now_ms: clock::wall_ms() }, args.json)
 }
 

@@ -30,7 +30,8 @@ fn read(reader: &mut Reader, partition: i32, seqs: &[i64]) -> Vec<i64> {
     let mut out = Vec::new();
     for (offset, seq) in (0..).zip(seqs) {
         let value = transition(*seq, "a", AlertState::Firing).encode();
-        reader.take(&Record { partition, offset, value }, |transition| out.push(transition.seq));
+        reader
+            .take(&Record { partition, offset, append_ms: 0, value }, |transition| out.push(transition.seq));
     }
     out
 }
@@ -48,7 +49,9 @@ fn a_seq_that_was_seen_is_dropped_and_a_gap_is_waited_at() {
 #[test]
 fn bytes_that_cannot_be_read_are_passed_over() {
     let mut reader = Reader::default();
-    reader.take(&Record { partition: 0, offset: 0, value: b"?".to_vec() }, |_| panic!("nothing to give"));
+    reader.take(&Record { partition: 0, offset: 0, append_ms: 0, value: b"?".to_vec() }, |_| {
+        panic!("nothing to give")
+    });
     assert_eq!(read(&mut reader, 0, &[1]), [1]);
 }
 

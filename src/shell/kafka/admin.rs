@@ -87,6 +87,25 @@ impl Admin {
         Ok((settings, own))
     }
 
+    /// Whether the brokers verify that a partition was added to a transaction before they take its records (Kafka 3.6 and
+    /// newer): the one that is asked stands for all. None where it does not say.
+    pub fn verifies_transactions(&self) -> Result<Option<bool>, KafkaError> {
+        const SETTING: &str = "transaction.partition.verification.enable";
+        let what = "how a broker is set";
+        let metadata = self
+            .client
+            .inner()
+            .fetch_metadata(None, ANSWER)
+            .map_err(|source| refused(&self.brokers, what, source))?;
+        let Some(broker) = metadata.brokers().first() else { return Ok(None) };
+        let specifier = [ResourceSpecifier::Broker(broker.id())];
+        let resources = self.wait(what, self.client.describe_configs(&specifier, &self.options))?;
+        // Without the right to describe the cluster there is no answer, and no finding.
+        let Some(Ok(settings)) = resources.into_iter().next() else { return Ok(None) };
+        let found = settings.entries.iter().find(|entry| entry.name == SETTING);
+        Ok(Some(found.and_then(|entry| entry.value.as_deref()) == Some("true")))
+    }
+
     /// Creates a topic.
     pub fn create(&self, wanted: &Wanted) -> Result<(), KafkaError> {
         let what = "to create a topic";

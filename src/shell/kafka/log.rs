@@ -22,6 +22,8 @@ pub struct Record {
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
+    /// Its time stamp, milliseconds since the epoch; 0 where it has none.
+    pub append_ms: i64,
     /// Its value; empty where it has none.
     pub value: Vec<u8>,
 }
@@ -98,10 +100,14 @@ impl Log {
 
     /// Begins at the beginning of these partitions.
     pub fn rewind(&self, partitions: impl IntoIterator<Item = i32>) -> Result<(), KafkaError> {
+        self.begin(partitions, Offset::Beginning)
+    }
+
+    fn begin(&self, partitions: impl IntoIterator<Item = i32>, at: Offset) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::new();
         partitions
             .into_iter()
-            .try_for_each(|partition| list.add_partition_offset(&self.topic, partition, Offset::Beginning))
+            .try_for_each(|partition| list.add_partition_offset(&self.topic, partition, at))
             .and_then(|()| self.consumer.assign(&list))
             .map_err(|source| KafkaError::Client { doing: "assigning partitions", source })
     }
@@ -113,6 +119,7 @@ impl Log {
             Some(Ok(message)) => Ok(Read::Record(Record {
                 partition: message.partition(),
                 offset: message.offset(),
+                append_ms: message.timestamp().to_millis().unwrap_or_default(),
                 value: message.payload().unwrap_or_default().to_vec(),
             })),
             Some(Err(ClientError::PartitionEOF(partition))) => Ok(Read::End(partition)),
@@ -126,10 +133,29 @@ impl Log {
     pub fn read_all(
         &self,
         partitions: impl IntoIterator<Item = i32>,
+        each: impl FnMut(Record),
+    ) -> Result<(), KafkaError> {
+        self.read_from(partitions, Offset::Beginning, each)
+    }
+
+    /// Reads at most the last `count` records of each of these partitions.
+    pub fn read_last(
+        &self,
+        partitions: impl IntoIterator<Item = i32>,
+        count: i64,
+        each: impl FnMut(Record),
+    ) -> Result<(), KafkaError> {
+        self.read_from(partitions, Offset::OffsetTail(count), each)
+    }
+
+    fn read_from(
+        &self,
+        partitions: impl IntoIterator<Item = i32>,
+        at: Offset,
         mut each: impl FnMut(Record),
     ) -> Result<(), KafkaError> {
         let mut left: Vec<i32> = partitions.into_iter().collect();
-        self.rewind(left.iter().copied())?;
+        self.begin(left.iter().copied(), at)?;
         let mut deadline = clock::monotonic() + ANSWER;
         while !left.is_empty() {
             match self.next(Duration::from_millis(100))? {

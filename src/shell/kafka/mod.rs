@@ -7,6 +7,7 @@ pub mod log;
 pub mod outbox;
 pub mod producer;
 pub mod tail;
+pub mod topic_id;
 pub mod topics;
 
 use crate::config;
