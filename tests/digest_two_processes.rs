@@ -165,7 +165,8 @@ fn read(bytes: &[u8]) -> Vec<Line> {
 
 /// Steps a machine through the log, so many records a batch as `sizes` say in turn, and prints each digest.
 fn feed(lines: &[Line], sizes: &[usize]) {
-    let mut machine = Machine::new(Options { partition: 3, hash_key: 7, producer_time: false });
+    let mut machine =
+        Machine::new(Options { partition: 3, hash_key: 7, producer_time: false, snapshot_interval_ms: 0 });
     let (mut actions, mut emitted, mut refused, mut switched) = (Vec::new(), 0, 0, 0);
     let mut switches = Vec::new();
     let mut rest = lines;
@@ -194,7 +195,7 @@ fn feed(lines: &[Line], sizes: &[usize]) {
                     switched += 1;
                     switches.push(format!("{version} {faults:?}"));
                 }
-                bellwether::machine::Action::ConfirmTime(_) => {}
+                bellwether::machine::Action::ConfirmTime(_) | bellwether::machine::Action::Cut => {}
             }
         }
     }
@@ -255,7 +256,12 @@ fn two_processes_have_equal_digests_after_each_record_whatever_the_batch_boundar
 #[test]
 fn a_single_changed_byte_shows_in_the_digest() {
     let digests = |lines: &[Line]| {
-        let mut machine = Machine::new(Options { partition: 3, hash_key: 7, producer_time: false });
+        let mut machine = Machine::new(Options {
+            partition: 3,
+            hash_key: 7,
+            producer_time: false,
+            snapshot_interval_ms: 0,
+        });
         let step = |line: &Line| {
             machine.step(Event::read(line.position, line.value.as_deref()), &mut Vec::new());
             machine.digest()

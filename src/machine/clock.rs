@@ -63,12 +63,16 @@ impl Clock {
         true
     }
 
-    /// Adds its state to a digest.
-    pub fn hash_into(&self, hasher: &mut blake3::Hasher) {
-        for time in [self.now_ms, self.tick_wall_ms, self.asked_ms] {
-            hasher.update(&[u8::from(time.is_some())]);
-            hasher.update(&time.unwrap_or_default().to_le_bytes());
-        }
+    /// All that it remembers: the time, the last tick's wall clock, the stamp at which a tick was last asked for.
+    #[must_use]
+    pub fn memory(&self) -> [Option<i64>; 3] {
+        [self.now_ms, self.tick_wall_ms, self.asked_ms]
+    }
+
+    /// A clock that remembers this.
+    #[must_use]
+    pub fn from_memory([now_ms, tick_wall_ms, asked_ms]: [Option<i64>; 3]) -> Self {
+        Self { now_ms, tick_wall_ms, asked_ms }
     }
 }
 

@@ -6,6 +6,7 @@ use super::live::{ALERTS, ALERTS_FOR_STATE, RuleState};
 use super::promql::{Element, Value};
 use super::rules::{Alerting, Kind, Rule};
 use super::series::{STALE_NAN_BITS, Store};
+use super::shareable::Shareable;
 use super::template::Data;
 use crate::wire::labels::METRIC_NAME;
 use crate::wire::{AlertId, AlertState, Labels, Reason};
@@ -89,7 +90,7 @@ impl Turn<'_> {
     fn judge(
         &self,
         rule: &Alerting,
-        alerts: &mut BTreeMap<AlertId, Alert>,
+        alerts: &mut Shareable<BTreeMap<AlertId, Alert>>,
         mut present: BTreeMap<AlertId, (Labels, Element)>,
     ) -> Result<Vec<Change>, Failure> {
         let ids: BTreeSet<AlertId> = alerts.keys().chain(present.keys()).copied().collect();
@@ -118,10 +119,10 @@ impl Turn<'_> {
             let end = |(id, alert)| Change::withdrawn(id, alert, Reason::LimitExceeded);
             return Err(Failure {
                 message: format!("exceeded limit of {} with {} alerts", self.limit, next.len()),
-                withdrawn: std::mem::take(alerts).into_iter().map(end).collect(),
+                withdrawn: std::mem::take(alerts).into_inner().into_iter().map(end).collect(),
             });
         }
-        *alerts = next;
+        *alerts = next.into();
         Ok(changes)
     }
 
@@ -154,7 +155,7 @@ impl Turn<'_> {
         for labels in state.written.difference(&written) {
             self.append(labels, f64::from_bits(STALE_NAN_BITS));
         }
-        state.written = written;
+        state.written = written.into();
     }
 
     /// Whether some rule selects the series.

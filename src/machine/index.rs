@@ -96,6 +96,11 @@ impl Buckets {
         self.0.find(hash, |&(h, number)| h == hash && is(number)).map(|&(_, number)| number)
     }
 
+    /// Makes room for so many numbers in all.
+    pub fn reserve(&mut self, numbers: usize) {
+        self.0.reserve(numbers.saturating_sub(self.0.len()), |&(h, _)| h);
+    }
+
     /// Files a number that is not there yet.
     pub fn insert(&mut self, hash: u64, number: u32) {
         self.0.insert_unique(hash, (hash, number), |&(h, _)| h);

@@ -1,7 +1,6 @@
 //! Samples and check results into the store. What no rule selects costs one look-up and is not kept.
 
 use super::Machine;
-use super::digest::hash_text;
 use super::series::check_ahead;
 use crate::wire::{Batch, Labels};
 use std::collections::BTreeMap;
@@ -10,7 +9,7 @@ use std::collections::BTreeMap;
 const CHECK_KEY: u8 = 0xff;
 
 /// What was counted, alike in both replicas.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Counters {
     /// Samples that some rule selects and that were taken.
     pub(super) accepted: u64,
@@ -27,18 +26,6 @@ pub(super) struct Counters {
 impl Counters {
     pub(super) fn reject(&mut self, reason: &'static str) {
         *self.rejected.entry(reason).or_default() += 1;
-    }
-
-    pub(super) fn hash_into(&self, hasher: &mut blake3::Hasher) {
-        let numbers = [self.accepted, self.evaluations, self.evaluations_missed, self.evaluation_failures];
-        for number in numbers {
-            hasher.update(&number.to_le_bytes());
-        }
-        hasher.update(&(self.rejected.len() as u64).to_le_bytes());
-        for (reason, count) in &self.rejected {
-            hash_text(hasher, reason);
-            hasher.update(&count.to_le_bytes());
-        }
     }
 }
 

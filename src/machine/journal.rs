@@ -9,13 +9,13 @@ use super::{Action, Position};
 use crate::wire::Transition;
 
 /// How far the machine has decided.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Journal {
     /// `seq` of the last transition; 0 before the first.
     pub(super) seq: i64,
     /// Chain over all of them; zeros before the first.
     pub(super) running_hash: [u8; 32],
-    /// Place of the next one among those of this record.
+    /// Place of the next one among those of this record. Begins anew with each: no part of a snapshot.
     ordinal: i32,
 }
 
@@ -38,6 +38,11 @@ impl<'a> Context<'a> {
 }
 
 impl Journal {
+    /// One that has decided so far.
+    pub(super) fn at(seq: i64, running_hash: [u8; 32]) -> Self {
+        Self { seq, running_hash, ordinal: 0 }
+    }
+
     /// A new record.
     pub(super) fn begin_record(&mut self) {
         self.ordinal = 0;

@@ -9,16 +9,18 @@ use super::alert::{Alert, Change};
 use super::rules::{Compiled, Group, Kind, Rule};
 use super::schedule::Grid;
 use super::series::{Interest, STALE_NAN_BITS, Store};
+use super::shareable::Shareable;
 use crate::wire::{AlertId, Labels, Reason, RuleSet};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The rule set in force.
 #[derive(Debug, Default)]
 pub(super) struct Live {
     /// Its version; 0 before the first.
     pub(super) version: i64,
-    /// BLAKE3 over what it says, so that two machines with other rules have other digests.
-    pub(super) content_hash: [u8; 32],
+    /// The set itself; none before the first. A snapshot carries it, and a restore compiles it again.
+    pub(super) set: Option<Arc<RuleSet>>,
     pub(super) service_label: String,
     /// Whether some rule may select `ALERTS` or `ALERTS_FOR_STATE`: else nobody works out their labels.
     pub(super) alerts_selected: bool,
@@ -34,14 +36,14 @@ pub(super) struct LiveGroup {
     pub(super) states: Vec<RuleState>,
 }
 
-/// What a rule remembers.
+/// What a rule remembers. What may be large is shared with a snapshot; an evaluation puts something new in its place.
 #[derive(Debug, Default)]
 pub(super) struct RuleState {
     /// Alerts pending and firing.
-    pub(super) alerts: BTreeMap<AlertId, Alert>,
+    pub(super) alerts: Shareable<BTreeMap<AlertId, Alert>>,
     /// Series that its last evaluation wrote: those that the next one does not write end with a stale marker. Labels
     /// and not ids, since a series may be evicted between two evaluations.
-    pub(super) written: BTreeSet<Labels>,
+    pub(super) written: Shareable<BTreeSet<Labels>>,
     /// Last grid point at which it was evaluated.
     pub(super) evaluated_ms: Option<i64>,
     /// Why that failed.
@@ -64,6 +66,20 @@ impl Live {
         store: &mut Store,
         now_ms: i64,
     ) -> Vec<Removed> {
+        let groups = self.bind(set, compiled, store);
+        let mut old = std::mem::take(&mut self.groups);
+        self.groups = groups.into_iter().map(|group| LiveGroup::new(group, now_ms)).collect();
+        for same_group in [true, false] {
+            for new in &mut self.groups {
+                new.adopt(&mut old, same_group);
+            }
+        }
+        old.into_iter().map(|group| group.withdraw(store, now_ms)).collect()
+    }
+
+    /// Makes a set the one in force, as far as it follows from its text alone: tells the store what is selected, and the
+    /// expressions what that is called. Its groups.
+    pub(super) fn bind(&mut self, set: &RuleSet, compiled: Compiled, store: &mut Store) -> Vec<Group> {
         let mut groups = compiled.groups;
         let mut interests = Vec::new();
         for group in &groups {
@@ -82,17 +98,10 @@ impl Live {
             rule.plan.bind(own);
             rest = others;
         }
-        let mut old = std::mem::take(&mut self.groups);
-        self.groups = groups.into_iter().map(|group| LiveGroup::new(group, now_ms)).collect();
-        for same_group in [true, false] {
-            for new in &mut self.groups {
-                new.adopt(&mut old, same_group);
-            }
-        }
         self.version = set.version;
-        self.content_hash = content_hash(set);
         self.service_label.clone_from(&set.service_label);
-        old.into_iter().map(|group| group.withdraw(store, now_ms)).collect()
+        self.set = Some(Arc::new(set.clone()));
+        groups
     }
 }
 
@@ -101,8 +110,20 @@ pub(super) const ALERTS: &str = "ALERTS";
 /// Name of the series that say since when.
 pub(super) const ALERTS_FOR_STATE: &str = "ALERTS_FOR_STATE";
 
+impl RuleState {
+    /// The same as it is now, for a snapshot.
+    pub(super) fn lend(&mut self) -> Self {
+        Self {
+            alerts: self.alerts.lend(),
+            written: self.written.lend(),
+            evaluated_ms: self.evaluated_ms,
+            fault: self.fault.clone(),
+        }
+    }
+}
+
 impl LiveGroup {
-    fn new(group: Group, now_ms: i64) -> Self {
+    pub(super) fn new(group: Group, now_ms: i64) -> Self {
         let grid = Grid::new(group.interval_ms, group.query_offset_ms, now_ms);
         let states = group.rules.iter().map(|_| RuleState::default()).collect();
         Self { group, grid, states }
@@ -130,14 +151,14 @@ impl LiveGroup {
     fn withdraw(self, store: &mut Store, now_ms: i64) -> Removed {
         let mut rules = Vec::new();
         for (at, state) in self.states.into_iter().enumerate() {
-            for labels in &state.written {
+            for labels in state.written.iter() {
                 // A series that has a newer sample already has ended by itself: nothing to say.
                 if let Some(id) = store.lookup_labels(labels) {
                     _ = store.append(id, now_ms, f64::from_bits(STALE_NAN_BITS), now_ms);
                 }
             }
             let end = |(id, alert)| Change::withdrawn(id, alert, Reason::RuleRemoved);
-            rules.push((at, state.alerts.into_iter().map(end).collect()));
+            rules.push((at, state.alerts.into_inner().into_iter().map(end).collect()));
         }
         Removed { group: self.group, rules }
     }
@@ -146,14 +167,4 @@ impl LiveGroup {
 fn is_same(rule: &Rule, other: &Rule) -> bool {
     let alerts = |rule: &Rule| matches!(rule.kind, Kind::Alerting(_));
     rule.name == other.name && rule.labels_text == other.labels_text && alerts(rule) == alerts(other)
-}
-
-fn content_hash(set: &RuleSet) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    let texts = set.files.iter().flat_map(|file| [&file.name, &file.content]);
-    [&set.service_label]
-        .into_iter()
-        .chain(texts)
-        .for_each(|text| super::digest::hash_text(&mut hasher, text));
-    hasher.finalize().into()
 }

@@ -11,14 +11,13 @@
 //! ```
 //!
 //! The files in reading order: `clock`, `schedule`, `live` (rules in force), `evaluate`, `alert` (its life), `journal`
-//! (seq and running hash), `intake`, `digest`; [`rules`] and [`template`] read what operators write, [`series`] keeps
+//! (seq and running hash), `intake`, [`snapshot`] (and the digest); [`rules`] and [`template`] read what operators write, [`series`] keeps
 //! samples, [`promql`] evaluates.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod alert;
 mod clock;
-mod digest;
 mod evaluate;
 pub mod index;
 mod intake;
@@ -29,6 +28,8 @@ pub mod promql;
 pub mod rules;
 mod schedule;
 pub mod series;
+mod shareable;
+pub mod snapshot;
 mod summary;
 pub mod template;
 
@@ -44,7 +45,7 @@ use output::Outputs;
 use series::Store;
 
 /// Version of the engine's semantics: one more whenever the same log may give another digest or another transition.
-pub const ENGINE_VERSION: i32 = 1;
+pub const ENGINE_VERSION: i32 = 2;
 
 /// Where in the partition's log an event stands. Every event has one: the log is the only source of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +113,8 @@ pub enum Action {
     },
     /// The log's clock ran ahead further than ticks agree with. The worker writes a tick so that it is settled.
     ConfirmTime(Position),
+    /// The last action of a step: the worker takes [`Machine::capture`] now, before the next record, and stores it.
+    Cut,
 }
 
 /// What a machine is told once, alike in both replicas.
@@ -124,6 +127,8 @@ pub struct Options {
     /// Lets a producer's stamp (CreateTime) move the clock. Only for a broker that knows no LogAppendTime, such as the
     /// demo's mock: a producer with a wrong clock then moves the partition's.
     pub producer_time: bool,
+    /// Log time between two snapshots, milliseconds; 0 for none.
+    pub snapshot_interval_ms: i64,
 }
 
 /// How often series and outputs that went silent are forgotten, milliseconds of the log's clock.
@@ -170,6 +175,7 @@ impl Machine {
             Event::Tick(_, tick) => Some(tick.wall_ms),
             Event::Observations(..) | Event::Rules(..) | Event::Unreadable(..) => None,
         };
+        let before_ms = self.clock.now_ms();
         let stamped = position.log_append || self.options.producer_time;
         if stamped && position.append_ms >= 0 && self.clock.advance(position.append_ms, wall_ms) {
             out.push(Action::ConfirmTime(position));
@@ -185,6 +191,10 @@ impl Machine {
             Event::Tick(..) => {}
             Event::Rules(_, set) => self.switch_rules(position, &set, now_ms, out),
             Event::Unreadable(_, fault) => out.push(Action::Reject(position, fault)),
+        }
+        let Options { partition, snapshot_interval_ms, .. } = self.options;
+        if snapshot::crosses(partition, snapshot_interval_ms, before_ms, self.clock.now_ms()) {
+            out.push(Action::Cut);
         }
     }
 

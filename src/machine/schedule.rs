@@ -33,6 +33,12 @@ impl Grid {
         self.next_ms
     }
 
+    /// The same grid with another next point, as a snapshot has it. `None` if the clock would have passed it before it
+    /// began.
+    pub(super) fn at(self, next_ms: i64) -> Option<Self> {
+        (next_ms >= self.offset_ms.saturating_neg()).then_some(Self { next_ms, ..self })
+    }
+
     /// What the clock must pass.
     pub(super) fn due_ms(&self) -> i64 {
         self.next_ms.saturating_add(self.offset_ms)

@@ -42,7 +42,8 @@ impl Verdict {
 /// `partition`, both to their present ends.
 pub fn judge(config: &Config, partition: i32, producer_time: bool) -> Result<Verdict, KafkaError> {
     let topics = Topics::new(&config.kafka.topic_prefix);
-    let mut machine = Machine::new(Options { partition, hash_key: 0, producer_time });
+    let mut machine =
+        Machine::new(Options { partition, hash_key: 0, producer_time, snapshot_interval_ms: 0 });
     let (mut expected, mut actions, mut records) = (Vec::new(), Vec::new(), 0);
     read_partition(config, &topics.observations, partition, "read_uncommitted", |message| {
         let (append_ms, log_append) = match message.timestamp() {
@@ -55,7 +56,7 @@ pub fn judge(config: &Config, partition: i32, producer_time: bool) -> Result<Ver
         records += 1;
         expected.extend(actions.drain(..).filter_map(|action| match action {
             Action::Emit(transition) => Some(*transition),
-            Action::Reject(..) | Action::RulesSwitched { .. } | Action::ConfirmTime(_) => None,
+            Action::Reject(..) | Action::RulesSwitched { .. } | Action::ConfirmTime(_) | Action::Cut => None,
         }));
     })?;
     let mut found = Vec::new();

@@ -24,6 +24,15 @@ impl Labels {
         Self(map.into_iter().filter(|(_, value)| !value.is_empty()).collect())
     }
 
+    /// A set that is in its canonical form already; `None` if it is not.
+    #[must_use]
+    pub fn from_canonical(pairs: &[(&str, &str)]) -> Option<Self> {
+        let ascending = pairs.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        let valued = pairs.iter().all(|(_, value)| !value.is_empty());
+        (ascending && valued)
+            .then(|| Self(pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()))
+    }
+
     /// The value of a label; the empty string where the set has no such label, as PromQL sees it.
     #[must_use]
     pub fn get(&self, name: &str) -> &str {

@@ -51,7 +51,8 @@ pub fn run(story: &Story) -> Run {
 
 /// Runs it on a log where `start_ms` is the time 0, and rule versions begin above `version`. Its text has the log's times.
 pub fn run_from(story: &Story, start_ms: i64, version: i64) -> Run {
-    let options = |hash_key| Options { partition: 0, hash_key, producer_time: false };
+    let options =
+        |hash_key| Options { partition: 0, hash_key, producer_time: false, snapshot_interval_ms: 0 };
     let mut world = World {
         machines: [Machine::new(options(1)), Machine::new(options(2))],
         out: Vec::new(),
@@ -260,6 +261,7 @@ fn action(action: &Action) -> Vec<String> {
         Action::ConfirmTime(position) => {
             vec![format!("    -> a tick is asked for: stamp {}", clock(position.append_ms))]
         }
+        Action::Cut => vec!["    -> a snapshot is cut".to_owned()],
     }
 }
 

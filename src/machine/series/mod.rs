@@ -15,20 +15,26 @@
 //! once it is older than the clock by the longest lookback of the selections that its series is in.
 
 mod go_regex;
+mod loading;
+mod page;
 mod ring;
 mod selector;
 #[cfg(test)]
 mod tests;
 
-pub use ring::{PAGE_SERIES, Point, SAMPLES_MAX, STALE_NAN_BITS, Window};
+pub(super) use loading::{Loading, Misfit};
+pub use page::PAGE_SERIES;
+pub(super) use page::{Pages, Series};
+pub(super) use ring::Ring;
+pub use ring::{Point, SAMPLES_MAX, STALE_NAN_BITS, Window};
 pub use selector::{Matcher, Selector};
 
 use super::index::{Buckets, Memo};
 use crate::wire::{Labels, labels::METRIC_NAME};
-use ring::Ring;
 use siphasher::sip::SipHasher13;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// How far ahead of the log's clock a sample may be, milliseconds.
@@ -92,6 +98,9 @@ pub fn check_ahead(time_ms: i64, latest_ms: i64) -> Result<(), SampleFault> {
 }
 
 impl SampleFault {
+    /// Every code there is.
+    pub const CODES: [&'static str; 3] = ["out_of_order", "duplicate", "far_future"];
+
     /// Stable code: label of the counter of rejected samples.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -109,23 +118,6 @@ impl SampleFault {
     }
 }
 
-/// One series: its samples first, since every sample touches them.
-#[derive(Debug, Clone)]
-struct Series {
-    ring: Ring,
-    /// Event time of the newest sample ever taken, kept or not.
-    newest_ms: i64,
-    /// The longest lookback among its selections.
-    lookback_ms: i64,
-    /// The how-manieth series of this store it was: the order of [`Store::selected`].
-    first_seen: u64,
-    labels_hash: u64,
-    labels: Labels,
-}
-
-/// A thousand slots; `None` where an id is free.
-type Page = Vec<Option<Series>>;
-
 /// One distinct selector and what it selects.
 #[derive(Debug)]
 struct Selection {
@@ -140,10 +132,8 @@ pub struct Store {
     hash_key: u64,
     memo: Memo,
     index: Buckets,
-    pages: Vec<Page>,
+    pages: Pages,
     free: BTreeSet<u32>,
-    seen: u64,
-    live: usize,
     selections: Vec<Selection>,
     /// Selections that pin a metric's name, by that name.
     named: BTreeMap<Box<str>, Vec<usize>>,
@@ -159,10 +149,8 @@ impl Store {
             hash_key,
             memo: Memo::new(hash_key),
             index: Buckets::default(),
-            pages: Vec::new(),
+            pages: Pages::default(),
             free: BTreeSet::new(),
-            seen: 0,
-            live: 0,
             selections: Vec::new(),
             named: BTreeMap::new(),
             unnamed: Vec::new(),
@@ -177,7 +165,7 @@ impl Store {
         self.unnamed.clear();
         self.memo.clear();
         let ids = interests.into_iter().map(|interest| self.add_selection(interest)).collect();
-        let mut series: Vec<(u64, SeriesId)> = self.live_series().map(|(id, s)| (s.first_seen, id)).collect();
+        let mut series: Vec<(u64, SeriesId)> = self.pages.iter().map(|(id, s)| (s.first_seen, id)).collect();
         series.sort_unstable();
         for (_, id) in series {
             let matched = self.matching(self.labels(id));
@@ -217,15 +205,13 @@ impl Store {
             return found;
         }
         let found = self.lookup_labels(&labels());
-        self.memo.put(digest, found, self.live);
+        self.memo.put(digest, found, self.pages.len());
         found
     }
 
     /// Which series has exactly these labels; `None` if no rule selects it. A series not seen yet begins here.
     pub fn lookup_labels(&mut self, labels: &Labels) -> Option<SeriesId> {
-        let mut hasher = SipHasher13::new_with_keys(self.hash_key, 1);
-        labels.hash(&mut hasher);
-        let labels_hash = hasher.finish();
+        let labels_hash = self.hash(labels);
         if let Some(id) = self.index.find(labels_hash, |id| self.labels(SeriesId(id)) == labels) {
             return Some(SeriesId(id));
         }
@@ -233,17 +219,17 @@ impl Store {
         if matched.is_empty() {
             return None;
         }
-        let id = self.allocate();
-        *self.slot(id) = Some(Series {
+        let id = self.free.pop_first().map_or_else(|| self.pages.extend(), SeriesId);
+        let series = Series {
             ring: Ring::default(),
             newest_ms: i64::MIN,
             lookback_ms: 0,
-            first_seen: self.seen,
+            first_seen: self.pages.seen,
             labels_hash,
-            labels: labels.clone(),
-        });
-        self.seen += 1;
-        self.live += 1;
+            labels: Arc::new(labels.clone()),
+        };
+        self.pages.insert(id, series);
+        self.pages.seen += 1;
         self.index.insert(labels_hash, id.0);
         self.join(id, &matched);
         Some(id)
@@ -259,7 +245,7 @@ impl Store {
         value: f64,
         clock_ms: i64,
     ) -> Result<(), SampleFault> {
-        let series = self.series_mut(id);
+        let series = self.pages.get_mut(id);
         let newest_ms = series.newest_ms;
         match time_ms.cmp(&newest_ms) {
             std::cmp::Ordering::Less => return Err(SampleFault::OutOfOrder { time_ms, newest_ms }),
@@ -275,7 +261,7 @@ impl Store {
     /// The labels of a series.
     #[must_use]
     pub fn labels(&self, id: SeriesId) -> &Labels {
-        &self.series(id).labels
+        &self.pages.get(id).labels
     }
 
     /// The series that an interest selects, in first-seen order.
@@ -287,7 +273,7 @@ impl Store {
     /// The samples of a series in `(after_ms, to_ms]`, stale markers among them.
     #[must_use]
     pub fn window(&self, id: SeriesId, after_ms: i64, to_ms: i64) -> Window<'_> {
-        self.series(id).ring.window(after_ms, to_ms)
+        self.pages.get(id).ring.window(after_ms, to_ms)
     }
 
     /// The newest sample in `(after_ms, to_ms]`, which may be a stale marker.
@@ -303,7 +289,7 @@ impl Store {
             series.newest_ms <= clock_ms.saturating_sub(series.lookback_ms).saturating_sub(EVICT_SLACK_MS)
         };
         let gone: BTreeSet<SeriesId> =
-            self.live_series().filter(|(_, series)| silent(series)).map(|(id, _)| id).collect();
+            self.pages.iter().filter(|(_, series)| silent(series)).map(|(id, _)| id).collect();
         if gone.is_empty() {
             return;
         }
@@ -314,39 +300,16 @@ impl Store {
         gone.into_iter().for_each(|id| self.forget(id));
     }
 
-    /// Feeds the logical state to a hasher: what two replicas must agree on. The memo and capacities are left out.
-    pub fn hash_into(&self, hasher: &mut blake3::Hasher) {
-        let count = |hasher: &mut blake3::Hasher, n: usize| _ = hasher.update(&(n as u64).to_le_bytes());
-        hasher.update(&self.seen.to_le_bytes());
-        count(hasher, self.live);
-        for (id, series) in self.live_series() {
-            hasher.update(&id.0.to_le_bytes());
-            hasher.update(&series.first_seen.to_le_bytes());
-            hasher.update(&series.newest_ms.to_le_bytes());
-            hasher.update(&series.lookback_ms.to_le_bytes());
-            count(hasher, series.labels.len());
-            for text in series.labels.iter().flat_map(|(name, value)| [name, value]) {
-                count(hasher, text.len());
-                hasher.update(text.as_bytes());
-            }
-            count(hasher, series.ring.len());
-            for point in series.ring.window(i64::MIN, i64::MAX).iter() {
-                hasher.update(&point.time_ms.to_le_bytes());
-                hasher.update(&point.value.to_bits().to_le_bytes());
-            }
-        }
-    }
-
     /// How many series are kept.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.live
+        self.pages.len()
     }
 
     /// Whether no series is kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.live == 0
+        self.pages.len() == 0
     }
 
     /// Memory taken, bytes, about.
@@ -355,11 +318,20 @@ impl Store {
         let text = |labels: &Labels| -> usize {
             labels.iter().map(|(name, value)| name.len() + value.len() + 2 * size_of::<Box<str>>()).sum()
         };
-        let series: usize = self.live_series().map(|(_, s)| s.ring.bytes() + text(&s.labels)).sum();
-        let slots: usize = self.pages.iter().map(|page| page.capacity() * size_of::<Option<Series>>()).sum();
+        let series: usize = self.pages.iter().map(|(_, s)| s.ring.bytes() + text(&s.labels)).sum();
         let selections: usize =
             self.selections.iter().map(|s| s.series.capacity() * size_of::<SeriesId>()).sum();
-        series + slots + selections + self.memo.bytes() + self.index.bytes()
+        series + self.pages.bytes() + selections + self.memo.bytes() + self.index.bytes()
+    }
+
+    /// The same series as they are now, for a snapshot.
+    pub(super) fn lend(&mut self) -> Pages {
+        self.pages.lend()
+    }
+
+    /// Every series.
+    pub(super) fn pages(&self) -> &Pages {
+        &self.pages
     }
 
     /// The key under which whoever groups by labels hashes them, too.
@@ -378,7 +350,7 @@ impl Store {
     /// Enters a series into its selections.
     fn join(&mut self, id: SeriesId, matched: &[usize]) {
         let lookback_ms = matched.iter().map(|at| self.selections[*at].lookback_ms).max().unwrap_or(0);
-        self.series_mut(id).lookback_ms = lookback_ms;
+        self.pages.get_mut(id).lookback_ms = lookback_ms;
         for at in matched {
             self.selections[*at].series.push(id);
         }
@@ -386,49 +358,16 @@ impl Store {
 
     /// Frees a series' id. Its selections and the memo are the caller's.
     fn forget(&mut self, id: SeriesId) {
-        if let Some(series) = self.slot(id).take() {
+        if let Some(series) = self.pages.remove(id) {
             self.index.remove(series.labels_hash, id.0);
             self.free.insert(id.0);
-            self.live -= 1;
         }
     }
 
-    fn allocate(&mut self) -> SeriesId {
-        if let Some(id) = self.free.pop_first() {
-            return SeriesId(id);
-        }
-        if self.pages.last().is_none_or(|page| page.len() == PAGE_SERIES) {
-            self.pages.push(Vec::with_capacity(PAGE_SERIES));
-        }
-        let full = (self.pages.len() - 1) * PAGE_SERIES;
-        let page = &mut self.pages[full / PAGE_SERIES];
-        page.push(None);
-        SeriesId(number(full + page.len() - 1))
-    }
-
-    fn slot(&mut self, id: SeriesId) -> &mut Option<Series> {
-        &mut self.pages[id.0 as usize / PAGE_SERIES][id.0 as usize % PAGE_SERIES]
-    }
-
-    fn series(&self, id: SeriesId) -> &Series {
-        let slot = &self.pages[id.0 as usize / PAGE_SERIES][id.0 as usize % PAGE_SERIES];
-        match slot {
-            Some(series) => series,
-            None => panic!("series {} was evicted", id.0),
-        }
-    }
-
-    fn series_mut(&mut self, id: SeriesId) -> &mut Series {
-        match self.slot(id) {
-            Some(series) => series,
-            None => panic!("series {} was evicted", id.0),
-        }
-    }
-
-    /// Every live series, in order of ids.
-    fn live_series(&self) -> impl Iterator<Item = (SeriesId, &Series)> {
-        let slots = self.pages.iter().flatten().enumerate();
-        slots.filter_map(|(at, slot)| Some((SeriesId(number(at)), slot.as_ref()?)))
+    fn hash(&self, labels: &Labels) -> u64 {
+        let mut hasher = SipHasher13::new_with_keys(self.hash_key, 1);
+        labels.hash(&mut hasher);
+        hasher.finish()
     }
 }
 

@@ -1,12 +1,10 @@
-//! The samples of one series, newest last, and the pages that hold a thousand series each.
+//! The samples of one series, newest last.
 
 use std::collections::VecDeque;
 
 /// Most samples one series keeps, whatever its rules look back; then the oldest leaves early. A year of one sample each
 /// half minute: a bound on memory, not a setting.
 pub const SAMPLES_MAX: usize = 1 << 20;
-/// Series per page: the unit that a snapshot shares and a later write copies.
-pub const PAGE_SERIES: usize = 1024;
 /// Prometheus's mark for "this series ended here". A NaN like no arithmetic makes it.
 pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
 
@@ -48,8 +46,8 @@ impl<'a> Window<'a> {
 }
 
 /// What the hot path touches of one series.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Ring {
+#[derive(Debug, Default)]
+pub(in crate::machine) struct Ring {
     points: VecDeque<Point>,
 }
 
@@ -72,14 +70,32 @@ impl Ring {
         Window { head: between(head, after_ms, to_ms), tail: between(tail, after_ms, to_ms) }
     }
 
-    /// How many samples are kept.
-    pub(super) fn len(&self) -> usize {
-        self.points.len()
+    /// Every sample, oldest first.
+    pub(in crate::machine) fn iter(&self) -> impl ExactSizeIterator<Item = Point> {
+        self.points.iter().copied()
     }
 
     /// Bytes taken on the heap.
     pub(super) fn bytes(&self) -> usize {
         self.points.capacity() * size_of::<Point>()
+    }
+}
+
+/// Keeps the room that the ring has: it is about to take the next sample.
+impl Clone for Ring {
+    fn clone(&self) -> Self {
+        let mut points = VecDeque::with_capacity(self.points.capacity());
+        let (head, tail) = self.points.as_slices();
+        points.extend(head);
+        points.extend(tail);
+        Self { points }
+    }
+}
+
+/// Samples in ascending order of their times, as they were kept.
+impl From<Vec<Point>> for Ring {
+    fn from(points: Vec<Point>) -> Self {
+        Self { points: points.into() }
     }
 }
 

@@ -75,7 +75,8 @@ pub fn bare(config: &Config, topic: &str, load: &Load) -> Result<Pass, KafkaErro
 pub fn worker(config: &Config, topic: &str, load: &Load) -> Result<(Pass, Held), KafkaError> {
     let resident_before = resident_bytes();
     let data = Data::start(config, topic)?;
-    let mut machine = Machine::new(Options { partition: 0, hash_key: 7, producer_time: true });
+    let mut machine =
+        Machine::new(Options { partition: 0, hash_key: 7, producer_time: true, snapshot_interval_ms: 0 });
     let (lane, batches) = sync_channel(4);
     let (mut stopwatch, mut thread_before) = (Stopwatch::start(), thread_seconds());
     data.assign(0, 0, lane);

@@ -114,7 +114,12 @@ pub(super) fn host(shared: &Arc<Shared>, partition: i32, ending: &Ending, slot: 
     let emission = emitter.sender();
     *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(emitter);
     let now = clock::monotonic();
-    let options = Options { partition, hash_key: shared.hash_key, producer_time: shared.producer_time };
+    let options = Options {
+        partition,
+        hash_key: shared.hash_key,
+        producer_time: shared.producer_time,
+        snapshot_interval_ms: 0,
+    };
     let (lane, deliveries) = sync_channel(CHANNEL);
     shared.applied.set(partition, start.low);
     shared.data.assign(partition, start.low, lane);
@@ -238,6 +243,8 @@ impl Hosting {
                         self.tick();
                     }
                 }
+                // The interval is 0 as long as no store is configured: nobody asks.
+                Action::Cut => {}
             }
         }
         // The vector is kept for its memory.

@@ -1,0 +1,126 @@
+//! The pages that hold a thousand series each: the unit that a snapshot shares and a later write copies.
+
+use super::ring::Ring;
+use super::{SeriesId, number};
+use crate::machine::shareable::Shareable;
+use crate::wire::Labels;
+use std::sync::Arc;
+
+/// Series per page.
+pub const PAGE_SERIES: usize = 1024;
+
+/// One series: its samples first, since every sample touches them.
+#[derive(Debug, Clone)]
+pub(in crate::machine) struct Series {
+    pub(in crate::machine) ring: Ring,
+    /// Event time of the newest sample ever taken, kept or not.
+    pub(in crate::machine) newest_ms: i64,
+    /// The longest lookback among its selections. Follows from the rules: no part of a snapshot.
+    pub(super) lookback_ms: i64,
+    /// The how-manieth series of this store it was: the order of [`super::Store::selected`].
+    pub(in crate::machine) first_seen: u64,
+    pub(super) labels_hash: u64,
+    /// Behind a pointer, so that the copy of a page does not copy them.
+    pub(in crate::machine) labels: Arc<Labels>,
+}
+
+/// A thousand slots; `None` where an id is free.
+type Page = Vec<Option<Series>>;
+
+/// Every series by its id.
+#[derive(Debug, Default)]
+pub(in crate::machine) struct Pages {
+    pages: Vec<Shareable<Page>>,
+    live: usize,
+    /// How many series there ever were.
+    pub(in crate::machine) seen: u64,
+}
+
+impl Pages {
+    /// The same series as they are now, for a snapshot.
+    pub(in crate::machine) fn lend(&mut self) -> Self {
+        let pages = self.pages.iter_mut().map(Shareable::lend).collect();
+        Self { pages, live: self.live, seen: self.seen }
+    }
+
+    /// How many series there are.
+    pub(in crate::machine) fn len(&self) -> usize {
+        self.live
+    }
+
+    /// A number that no series had yet.
+    pub(super) fn extend(&mut self) -> SeriesId {
+        let at = match self.pages.last() {
+            None => 0,
+            Some(page) => (self.pages.len() - 1) * PAGE_SERIES + page.len(),
+        };
+        SeriesId(number(at))
+    }
+
+    /// Puts a series where none is. The slots before it that are not there yet are free.
+    pub(super) fn insert(&mut self, id: SeriesId, series: Series) {
+        let (page, slot) = place(id);
+        while self.pages.len() <= page {
+            // All but the last page are full of slots, so that `extend` finds the end.
+            if let Some(last) = self.pages.last_mut() {
+                last.to_mut().resize_with(PAGE_SERIES, || None);
+            }
+            self.pages.push(Shareable::default());
+        }
+        let slots = self.pages[page].to_mut();
+        if slots.is_empty() {
+            slots.reserve_exact(PAGE_SERIES);
+        }
+        if slots.len() <= slot {
+            slots.resize_with(slot + 1, || None);
+        }
+        let before = slots[slot].replace(series);
+        assert!(before.is_none(), "series {} is there already", id.0);
+        self.live += 1;
+    }
+
+    /// Takes a series out.
+    pub(super) fn remove(&mut self, id: SeriesId) -> Option<Series> {
+        let (page, slot) = place(id);
+        let series = self.pages[page].to_mut()[slot].take();
+        self.live -= usize::from(series.is_some());
+        series
+    }
+
+    pub(super) fn get(&self, id: SeriesId) -> &Series {
+        let (page, slot) = place(id);
+        match &self.pages[page][slot] {
+            Some(series) => series,
+            None => panic!("series {} was evicted", id.0),
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, id: SeriesId) -> &mut Series {
+        let (page, slot) = place(id);
+        match &mut self.pages[page].to_mut()[slot] {
+            Some(series) => series,
+            None => panic!("series {} was evicted", id.0),
+        }
+    }
+
+    /// Every series, in order of ids.
+    pub(in crate::machine) fn iter(&self) -> impl Iterator<Item = (SeriesId, &Series)> {
+        let slots = self.pages.iter().flat_map(|page| page.iter()).enumerate();
+        slots.filter_map(|(at, slot)| Some((SeriesId(number(at)), slot.as_ref()?)))
+    }
+
+    /// Ids below the highest that no series has.
+    pub(super) fn free(&self) -> impl Iterator<Item = u32> {
+        let slots = self.pages.iter().flat_map(|page| page.iter()).enumerate();
+        slots.filter(|(_, slot)| slot.is_none()).map(|(at, _)| number(at))
+    }
+
+    /// Memory of the slots, bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.pages.iter().map(|page| page.capacity() * size_of::<Option<Series>>()).sum()
+    }
+}
+
+fn place(id: SeriesId) -> (usize, usize) {
+    (id.0 as usize / PAGE_SERIES, id.0 as usize % PAGE_SERIES)
+}
