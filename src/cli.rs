@@ -48,6 +48,8 @@ pub enum Command {
     Alerts(command::alerts::Args),
     /// Print partition by zone: role, lag, epoch, seq, digest.
     Status(command::status::Args),
+    /// Replay the observations log and compare the alerts topic with it, record by record.
+    Verify(command::verify::Args),
     /// Measure the worker's path against a bare consumer on the same topic.
     Bench(command::bench::Args),
 }
@@ -65,6 +67,7 @@ impl Command {
             | Self::Rules(_)
             | Self::Alerts(_)
             | Self::Status(_)
+            | Self::Verify(_)
             | Self::Bench(_) => "warn",
         }
     }

@@ -27,6 +27,9 @@ pub enum Error {
     /// The monitor.
     #[error(transparent)]
     Monitor(#[from] crate::shell::monitor::MonitorError),
+    /// The comparison of alerts with the log.
+    #[error(transparent)]
+    Verify(#[from] crate::shell::verify::VerifyError),
     /// A file.
     #[error("{path}: {source}")]
     File {
@@ -49,6 +52,7 @@ impl Error {
             Self::Http(fault) => fault.code(),
             Self::System(_) => "system",
             Self::Monitor(fault) => fault.code(),
+            Self::Verify(fault) => fault.code(),
             Self::File { .. } => "file",
         }
     }
@@ -64,6 +68,7 @@ impl Error {
             Self::Http(fault) => fault.is_retryable(),
             Self::System(_) => true,
             Self::Monitor(fault) => fault.is_retryable(),
+            Self::Verify(fault) => fault.is_retryable(),
             Self::File { .. } => false,
         }
     }

@@ -33,6 +33,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Command::Rules(args) => command::rules::run(args, &config),
         Command::Alerts(args) => command::alerts::run(args, &config),
         Command::Status(args) => command::status::run(args, &config),
+        Command::Verify(args) => command::verify::run(args, &config),
         Command::Bench(args) => command::bench::run(args, &config),
     }
 }

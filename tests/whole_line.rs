@@ -14,6 +14,7 @@ mod common;
 #[path = "common/http.rs"]
 mod http;
 
+use ::bellwether::shell::verify::{Question, Verifier};
 use common::{Process, Scratch, bellwether, free_port, get, now_ms, stack, succeed, wait_for};
 use http::Server;
 use serde_json::Value;
@@ -217,9 +218,10 @@ fn judge(line: &Line) {
     let text = std::fs::read_to_string(&line.config).expect("it was written");
     let config = ::bellwether::config::load(&[(line.config.clone(), text)], &|_| None).expect("it is right");
     let mut transitions = 0;
+    let question = Question { at_rest: true, producer_time: false };
+    let mut verifier = Verifier::open(&config, question).expect("a consumer");
     for partition in 0..PARTITIONS {
-        let verdict =
-            ::bellwether::shell::replay::judge(&config, partition, false).expect("the stack answers");
+        let verdict = verifier.verify(partition).expect("the stack answers");
         println!("{verdict:?}");
         assert!(verdict.is_equal(), "{verdict:?}");
         transitions += verdict.found;

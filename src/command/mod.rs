@@ -16,6 +16,7 @@ pub mod preflight;
 pub mod rules;
 pub mod status;
 pub mod topics;
+pub mod verify;
 pub mod worker;
 
 /// The configuration that the command line asks for: the defaults, then the file, then each `--set`.

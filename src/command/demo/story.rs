@@ -9,8 +9,8 @@ use crate::shell::kafka::log::{Log, Read};
 use crate::shell::lock::{InProcessLocks, LockService};
 use crate::shell::monitor::Monitor;
 use crate::shell::notify::Notifier;
-use crate::shell::replay;
 use crate::shell::thread;
+use crate::shell::verify::{Question, Verifier};
 use crate::shell::worker::{Metrics, Worker, WorkerOptions};
 use crate::wire::{AlertRecord, AlertState, Transition};
 use prometheus_client::registry::Registry;
@@ -151,10 +151,14 @@ impl Story {
         self.workers.drain(..).filter_map(|(_, worker)| worker).for_each(Worker::stop);
         println!();
         let mut equal = true;
+        let question = Question { at_rest: true, producer_time: self.stage.producer_time() };
+        let mut verifier = Verifier::open(&self.stage.config, question)?;
         for partition in 0..PARTITIONS {
-            let verdict = replay::judge(&self.stage.config, partition, self.stage.producer_time())?;
-            let difference =
-                verdict.difference.clone().unwrap_or_else(|| "equal record by record".to_owned());
+            let verdict = verifier.verify(partition)?;
+            let difference = verdict
+                .difference
+                .as_ref()
+                .map_or_else(|| "equal record by record".to_owned(), ToString::to_string);
             println!(
                 "partition {partition}: {} records replayed by one naive loop, {} transitions expected, {} found: {difference}",
                 verdict.records, verdict.expected, verdict.found

@@ -232,7 +232,7 @@ impl ProducerContext for Receipts {
 }
 
 /// A failed question, as the operator should hear of it. `what` ends the sentence "none of the brokers answered …".
-pub(super) fn refused(brokers: &str, what: &'static str, source: ClientError) -> KafkaError {
+pub(in crate::shell) fn refused(brokers: &str, what: &'static str, source: ClientError) -> KafkaError {
     if is_away(&source) { unreachable(brokers, what) } else { KafkaError::Client { doing: what, source } }
 }
 
