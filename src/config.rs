@@ -24,8 +24,12 @@ pub struct Config {
     pub zookeeper: ZooKeeper,
     /// Listen address of the HTTP port.
     pub http_listen: String,
+    /// Address under which other workers reach that port; empty: worked out.
+    pub http_advertise: String,
     /// A standby takes over when a transition of its own stays unseen for longer.
     pub takeover_after: Duration,
+    /// Producer handles that a standby partition keeps connected for its promotion, at most.
+    pub warm_handles: usize,
     /// Checks.
     pub monitor: Monitor,
     /// Notifications.

@@ -10,8 +10,9 @@
 
 use bellwether::config::{self, Config};
 use bellwether::replica::{Reason, Role};
-use bellwether::shell::emitter::{self, Emitter, EmitterOptions, EmitterStatus, FromMachine, Progress};
-use bellwether::shell::kafka::tail::Follower;
+use bellwether::shell::emitter::{
+    self, Doors, Emitter, EmitterOptions, EmitterStatus, FromMachine, Progress,
+};
 use bellwether::shell::kafka::{Topics, client};
 use bellwether::shell::lock::{InProcessLocks, LockService};
 use bellwether::shell::registry::{self, Joined, PartitionReport, Registry, WorkerReport};
@@ -66,7 +67,7 @@ struct Worker {
     config: Arc<Config>,
     keeper: Option<Arc<ZooKeeper>>,
     lock: LockService,
-    follower: Follower,
+    doors: Doors,
 }
 
 impl Worker {
@@ -74,7 +75,7 @@ impl Worker {
         let config = config(cluster, name, &address("BELLWETHER_ZOOKEEPER"));
         let keeper = Arc::new(ZooKeeper::start(&config).expect("a runtime"));
         let lock = LockService::ZooKeeper(Arc::clone(&keeper));
-        Self { follower: Follower::start(&config).expect("a consumer"), config, keeper: Some(keeper), lock }
+        Self { doors: Doors::start(&config, &lock).expect("a consumer"), config, keeper: Some(keeper), lock }
     }
 
     fn emitter(&self, partition: i32) -> Emitter {
@@ -84,7 +85,8 @@ impl Worker {
             partition_count: PARTITIONS,
             topic_id: String::new(),
             lock: self.lock.clone(),
-            follower: self.follower.clone(),
+            doors: self.doors.clone(),
+            derived: (0, [0; 32]),
         };
         emitter::start(options).expect("a thread")
     }
@@ -328,7 +330,12 @@ fn without_any_zookeeper_alerts_still_go_out_once() {
         let keeper = Arc::new(ZooKeeper::start(&config).expect("a runtime"));
         let lock = LockService::ZooKeeper(Arc::clone(&keeper));
         assert!(lock.state().is_err());
-        Worker { follower: Follower::start(&config).expect("a consumer"), config, keeper: Some(keeper), lock }
+        Worker {
+            doors: Doors::start(&config, &lock).expect("a consumer"),
+            config,
+            keeper: Some(keeper),
+            lock,
+        }
     };
     let (a, b) = (deaf("a"), deaf("b"));
     let emitters = [a.emitter(0), b.emitter(0)];
@@ -356,8 +363,8 @@ fn locks_of_one_process_do_as_well_for_a_demo() {
     let locks = InProcessLocks::new(SECOND);
     let worker = |name: &str| {
         let config = config(&cluster, name, "127.0.0.1:1");
-        let follower = Follower::start(&config).expect("a consumer");
-        Worker { config, keeper: None, lock: LockService::InProcess(locks.clone()), follower }
+        let lock = LockService::InProcess(locks.clone());
+        Worker { doors: Doors::start(&config, &lock).expect("a consumer"), config, keeper: None, lock }
     };
     let (a, b) = (worker("a"), worker("b"));
     let (a_emitter, b_emitter) = (a.emitter(0), b.emitter(0));

@@ -34,7 +34,7 @@ fn serve(config: &Config) -> Result<ExitCode, Error> {
     let mut registry = Registry::default();
     let readiness = Arc::new(Readiness::default());
     let monitor = Monitor::start(config, &mut registry, &readiness)?;
-    let port = http::serve(&config.http_listen, registry, readiness)?;
+    let port = http::serve(&config.http_listen, registry, readiness, "bellwether monitor\n")?;
     tracing::info!(checks = config.monitor.checks.len(), http = %port.address, "monitor runs");
     while !stop.wait(Duration::MAX) {}
     match monitor.stop(FLUSH) {

@@ -20,7 +20,7 @@ pub fn run(_args: &Args, config: &Config) -> Result<ExitCode, Error> {
     let mut registry = Registry::default();
     let readiness = Arc::new(Readiness::default());
     let notifier = Notifier::start(config, &mut registry, &readiness)?;
-    let port = http::serve(&config.http_listen, registry, readiness)?;
+    let port = http::serve(&config.http_listen, registry, readiness, "bellwether notify\n")?;
     tracing::info!(receivers = config.notify.receivers.len(), http = %port.address, "notify runs");
     while !stop.wait(Duration::from_secs(60)) {}
     notifier.stop();

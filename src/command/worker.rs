@@ -2,8 +2,9 @@
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::shell::http::{Readiness, serve};
+use crate::shell::http::{Readiness, advertised, serve};
 use crate::shell::lock::LockService;
+use crate::shell::peers;
 use crate::shell::signal;
 use crate::shell::worker::{Metrics, Worker, WorkerOptions};
 use crate::shell::zookeeper::ZooKeeper;
@@ -34,7 +35,10 @@ pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let readiness = Arc::new(Readiness::default());
-    let http = serve(&config.http_listen, registry, Arc::clone(&readiness))?;
+    let identity = peers::identity(&config.cluster, &config.worker);
+    // Declared first, so that it is closed last: a refused port says that this process is gone.
+    let http = serve(&config.http_listen, registry, Arc::clone(&readiness), &identity)?;
+    let advertised = advertised(http.address, &config.http_advertise, &config.kafka.brokers);
     tracing::info!("listening on http://{}: /-/healthy, /-/ready, /metrics", http.address);
     let keeper = Arc::new(ZooKeeper::start(&config)?);
     let worker = Worker::start(WorkerOptions {
@@ -43,7 +47,7 @@ pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
         producer_time: false,
         metrics,
         readiness,
-        http: http.address.to_string(),
+        http: advertised,
     })?;
     let mut refused = None;
     while refused.is_none() && !stop.wait(LOOK) {

@@ -102,7 +102,9 @@ impl Reader<'_> {
                 session_timeout: self.duration_at("zookeeper.session_timeout", SECOND, 5 * MINUTE),
             },
             http_listen: self.text("http.listen"),
+            http_advertise: self.text("http.advertise"),
             takeover_after: self.duration_at("emission.takeover_after", SECOND / 2, 5 * MINUTE),
+            warm_handles: self.integer("emission.warm_handles", 1, 8),
             monitor: self.monitor(),
             notify: self.notify(),
         }

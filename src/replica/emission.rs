@@ -17,9 +17,9 @@ impl Replica {
     }
 
     /// Without the lock, although another may hold it: safe by the fence.
-    pub(super) fn take_over(&mut self, actions: &mut Vec<Action>) {
+    pub(super) fn take_over(&mut self, reason: Reason, actions: &mut Vec<Action>) {
         self.overrode_lock = self.lock == Lock::Theirs;
-        self.promote(Reason::TransitionUnseen, actions);
+        self.promote(reason, actions);
     }
 
     pub(super) fn initialised(&mut self, actions: &mut Vec<Action>) {

@@ -8,7 +8,8 @@
 //!            lock is free              lock won          init_transactions        read-back done
 //!  Standby ───────────────▶ Locking ────────────▶ Initialising ─────────▶ ReadingBack ─────────▶ Primary
 //!    ▲  │                      │                    ▲   ▲                                          │   │
-//!    │  └── own transition unseen for too long ─────┘   └── a commit failed, or took over a second ┘   │
+//!    │  └── primary's process proved dead, or ──────┘   └── a commit failed, or took over a second ┘   │
+//!    │      own transition unseen for too long                                                         │
 //!    │                                                                                                 │
 //!    └────────────────── after a back-off ──────────────── Fenced ◀── fenced, or no progress ──────────┘
 //! ```
@@ -83,6 +84,12 @@ pub enum Input {
     TailReached,
     /// From the lock door.
     Lock(LockEvent),
+    /// From the door to the peers: the process of a worker is proved dead. It takes over if that is the primary, and
+    /// forgets it otherwise.
+    PrimaryDead {
+        /// Which worker.
+        worker: String,
+    },
     /// Answer to [`Action::Initialise`]: every earlier primary is fenced, and what it left open is aborted.
     Initialised,
     /// Answer to [`Action::Initialise`].
@@ -244,6 +251,8 @@ pub enum Reason {
     LockHeld,
     /// The lock is ours.
     LockAcquired,
+    /// The primary's process is proved dead.
+    ProcessGone,
     /// A transition of its own stayed unseen for longer than the takeover bound.
     TransitionUnseen,
     /// `init_transactions` came back.
@@ -279,6 +288,7 @@ impl Reason {
             Self::LockFree => "lock_free",
             Self::LockHeld => "lock_held",
             Self::LockAcquired => "lock_acquired",
+            Self::ProcessGone => "process_gone",
             Self::TransitionUnseen => "transition_unseen",
             Self::Initialised => "initialised",
             Self::MarkerRead => "marker_read",

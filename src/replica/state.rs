@@ -72,6 +72,14 @@ pub(super) struct Ahead {
     worker: String,
 }
 
+/// Another worker that holds the lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Holder {
+    worker: String,
+    /// Newest epoch known when it was first seen to hold it.
+    epoch: i64,
+}
+
 /// One partition's emission, in one worker. See the module.
 #[derive(Debug, Clone)]
 pub struct Replica {
@@ -84,12 +92,15 @@ pub struct Replica {
     pub(super) caught_up_ms: Option<i64>,
     pub(super) tail_reached: bool,
     pub(super) lock: Lock,
+    pub(super) holder: Option<Holder>,
     pub(super) backlog: Backlog,
     pub(super) out: Out,
     /// This replica's epoch while it is primary; that of its last time before.
     pub(super) epoch: i64,
     /// Newest epoch that a marker showed.
     pub(super) epoch_seen: i64,
+    /// Worker that wrote a marker of that epoch.
+    pub(super) emitter: Option<String>,
     pub(super) ahead: Option<Ahead>,
     /// Epoch in which the histories were last found to differ.
     pub(super) diverged_epoch: Option<i64>,
@@ -127,10 +138,12 @@ impl Replica {
             caught_up_ms: None,
             tail_reached: false,
             lock: Lock::Unknown,
+            holder: None,
             backlog,
             out: Out::NOTHING,
             epoch: 0,
             epoch_seen: 0,
+            emitter: None,
             ahead: None,
             diverged_epoch: None,
             committing: None,
@@ -218,7 +231,8 @@ impl Replica {
             Input::Tick => {}
             Input::Seen(marker) => self.seen(&marker, actions),
             Input::TailReached => self.tail_reached = true,
-            Input::Lock(event) => self.lock_changed(&event, actions),
+            Input::Lock(event) => self.lock_changed(event, actions),
+            Input::PrimaryDead { worker } => self.primary_dead(&worker, actions),
             Input::Initialised => self.initialised(actions),
             Input::InitialiseFailed(failure) => self.initialise_failed(failure, actions),
             Input::ReadBack(marker) => self.read_back(marker.as_deref(), actions),
@@ -252,7 +266,10 @@ impl Replica {
 
     /// A marker that is out. Whoever wrote it: what it covers is out.
     fn seen(&mut self, marker: &Marker, actions: &mut Vec<Action>) {
-        self.epoch_seen = self.epoch_seen.max(marker.epoch);
+        if marker.epoch >= self.epoch_seen {
+            self.epoch_seen = marker.epoch;
+            self.emitter = Some(marker.worker.clone());
+        }
         if self.lock_only.is_some_and(|(_, epoch)| marker.epoch > epoch) {
             self.lock_only = None;
         }
@@ -296,20 +313,27 @@ impl Replica {
 
     // ---- the lock's side
 
-    fn lock_changed(&mut self, event: &LockEvent, actions: &mut Vec<Action>) {
+    fn lock_changed(&mut self, event: LockEvent, actions: &mut Vec<Action>) {
         self.overrode_lock &= matches!(event, LockEvent::Held { .. });
+        if !matches!(event, LockEvent::Held { .. }) {
+            self.holder = None;
+        }
         match event {
             // Losing the lock stops nobody: the fence decides, not ZooKeeper.
             LockEvent::Lost => self.lock = Lock::Unknown,
             LockEvent::Free => self.lock = Lock::Free,
-            LockEvent::Held { .. } => {
+            LockEvent::Held { worker } => {
                 self.lock = Lock::Theirs;
+                let known = self.holder.as_ref().is_some_and(|holder| holder.worker == worker);
+                if !known {
+                    self.holder = Some(Holder { worker, epoch: self.epoch_seen });
+                }
                 if self.role == Role::Locking {
                     self.go(Role::Standby, Reason::LockHeld, actions);
                 }
             }
             LockEvent::Acquired { czxid } => {
-                self.lock = Lock::Mine(*czxid);
+                self.lock = Lock::Mine(czxid);
                 match self.role {
                     Role::Locking => self.promote(Reason::LockAcquired, actions),
                     Role::Initialising | Role::ReadingBack | Role::Primary => {}
@@ -331,13 +355,40 @@ impl Replica {
         }
     }
 
+    // ---- the peers' side
+
+    /// Proof of death promotes at once, or never: a replica that could not use it has the lock and the takeover bound.
+    fn primary_dead(&mut self, worker: &str, actions: &mut Vec<Action>) {
+        let may = matches!(self.role, Role::Standby | Role::Locking)
+            && self.caught_up_ms.is_some()
+            && self.tail_reached
+            && !self.is_lock_only();
+        if may && self.is_primary(worker) {
+            self.take_over(Reason::ProcessGone, actions);
+        }
+    }
+
+    /// Whether that worker is, as far as this replica knows, the one that emits or is about to.
+    fn is_primary(&self, worker: &str) -> bool {
+        match &self.holder {
+            // It took the lock after the newest marker was written, by whomever.
+            Some(holder) if holder.epoch == self.epoch_seen => holder.worker == worker,
+            // The newest marker is the holder's own, or of a primary that went over its head.
+            Some(_) | None => self.emitter.as_deref() == Some(worker),
+        }
+    }
+
+    fn is_lock_only(&self) -> bool {
+        self.lock_only.is_some_and(|(until_ms, _)| self.now_ms < until_ms)
+    }
+
     // ---- what follows from where it stands
 
     fn pursue(&mut self, actions: &mut Vec<Action>) {
         match self.role {
             Role::Standby => {
                 if self.is_takeover_due() {
-                    self.take_over(actions);
+                    self.take_over(Reason::TransitionUnseen, actions);
                 } else if self.lock == Lock::Free && self.caught_up_ms.is_some() {
                     self.go(Role::Locking, Reason::LockFree, actions);
                     self.acquire(actions);
@@ -345,7 +396,7 @@ impl Replica {
             }
             Role::Locking => {
                 if self.is_takeover_due() {
-                    self.take_over(actions);
+                    self.take_over(Reason::TransitionUnseen, actions);
                 }
             }
             Role::Initialising | Role::ReadingBack => {}
@@ -372,7 +423,7 @@ impl Replica {
     /// backlog stands in for the log's clock: it has stopped the machine, and the clock with it.
     fn is_takeover_due(&self) -> bool {
         let (Some(caught_up_ms), true) = (self.caught_up_ms, self.tail_reached) else { return false };
-        if self.lock_only.is_some_and(|(until_ms, _)| self.now_ms < until_ms) {
+        if self.is_lock_only() {
             return false;
         }
         let bound_ms = self.options.takeover_after_ms;

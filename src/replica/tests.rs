@@ -206,6 +206,77 @@ fn a_full_backlog_stands_in_for_the_clock_that_it_has_stopped() {
     assert_eq!(a.on(Input::Tick), "standby -> initialising (transition_unseen); init");
 }
 
+fn dead(worker: &str) -> Input {
+    Input::PrimaryDead { worker: worker.into() }
+}
+
+#[test]
+fn a_primary_that_is_proved_dead_is_succeeded_at_once_although_its_lock_is_still_there() {
+    let mut a = Story::standby(1);
+    assert_eq!(a.on(held()), "");
+    assert_eq!(
+        a.on(dead("b")),
+        "standby -> initialising (process_gone); init",
+        "it may have died before its first marker"
+    );
+    a.on(Input::Initialised);
+    assert_eq!(a.on(read_back(1, 0)), "reading_back -> primary (marker_read); commit 1..=1 epoch 2");
+    a.on(Input::Committed { took_ms: 8 });
+    assert_eq!(
+        a.on(Input::CommitFailed(Failure::TimedOut)),
+        "renew; primary -> initialising (commit_failed); init",
+        "a dead holder stops nobody"
+    );
+
+    let mut b = Story::standby(0);
+    b.on(seen("c", 4, 0));
+    assert_eq!(
+        b.on(dead("c")),
+        "standby -> initialising (process_gone); init",
+        "without ZooKeeper the newest marker tells"
+    );
+}
+
+#[test]
+fn the_death_of_a_worker_that_is_not_primary_moves_nobody() {
+    let mut a = Story::standby(0);
+    a.on(seen("b", 1, 0));
+    assert_eq!(a.on(dead("c")), "");
+
+    // b has stopped in a planned way, c has the lock and is on its way; then b's process ends.
+    assert_eq!(a.on(Input::Lock(LockEvent::Held { worker: "c".into() })), "");
+    assert_eq!(a.on(dead("b")), "");
+    assert_eq!(a.on(dead("c")), "standby -> initialising (process_gone); init");
+
+    // c holds the lock and is dead; b has gone over its head.
+    let mut d = Story::standby(0);
+    d.on(seen("c", 1, 0));
+    d.on(Input::Lock(LockEvent::Held { worker: "c".into() }));
+    d.on(seen("b", 2, 0));
+    d.on(Input::Lock(LockEvent::Held { worker: "c".into() }));
+    assert_eq!(d.on(dead("c")), "");
+    assert_eq!(d.on(dead("b")), "standby -> initialising (process_gone); init");
+}
+
+#[test]
+fn proof_of_death_is_for_those_who_are_ready() {
+    let mut behind = Story::of("a");
+    behind.on(Input::TailReached);
+    behind.on(seen("b", 1, 0));
+    assert_eq!(behind.on(dead("b")), "");
+    assert_eq!(behind.on(Input::CaughtUp), "", "and it is not remembered");
+
+    let mut primary = Story::primary();
+    primary.on(seen("a", 1, 0));
+    assert_eq!(primary.on(dead("a")), "");
+
+    let mut fenced = Story::primary();
+    fenced.on(Input::CommitFailed(Failure::Fenced));
+    fenced.on(held());
+    assert_eq!(fenced.pass(BACKOFF_MS), "fenced -> standby (backoff_passed)");
+    assert_eq!(fenced.on(dead("b")), "", "a fenced worker comes back only with the lock");
+}
+
 #[test]
 fn losing_zookeeper_neither_demotes_nor_stops_a_primary() {
     let mut a = Story::primary();

@@ -1,4 +1,5 @@
-//! The HTTP port of every long-running command: `/-/healthy`, `/-/ready` with its reasons, `/metrics`.
+//! The HTTP port of every long-running command: `/-/healthy`, `/-/ready` with its reasons, `/metrics`, and `/-/alive`,
+//! which says who this process is: the workers of other zones keep a connection open after it (`shell::peers`).
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -89,16 +90,43 @@ impl Drop for HttpServer {
 struct Shared {
     registry: Arc<Registry>,
     readiness: Arc<Readiness>,
+    identity: Arc<str>,
 }
 
-/// Opens the port of a long-running command.
-pub fn serve(listen: &str, registry: Registry, readiness: Arc<Readiness>) -> Result<HttpServer, HttpError> {
+/// Opens the port of a long-running command. `identity` is what `/-/alive` answers.
+pub fn serve(
+    listen: &str,
+    registry: Registry,
+    readiness: Arc<Readiness>,
+    identity: &str,
+) -> Result<HttpServer, HttpError> {
     let app = axum::Router::new()
         .route("/-/healthy", get(|| async { "healthy\n" }))
         .route("/-/ready", get(ready))
+        .route("/-/alive", get(|State(shared): State<Shared>| async move { shared.identity.to_string() }))
         .route("/metrics", get(metrics))
-        .with_state(Shared { registry: Arc::new(registry), readiness });
+        .with_state(Shared { registry: Arc::new(registry), readiness, identity: identity.into() });
     serve_app(listen, app)
+}
+
+/// The address under which others reach a port: `advertise` where it is set, else the address it listens on; in place
+/// of a wildcard the address by which this machine reaches `towards` (a list of `host:port`, the first that has a way).
+#[must_use]
+pub fn advertised(listen: SocketAddr, advertise: &str, towards: &str) -> String {
+    if !advertise.is_empty() {
+        return advertise.to_owned();
+    }
+    if !listen.ip().is_unspecified() {
+        return listen.to_string();
+    }
+    // Nothing is sent: connecting a datagram socket only looks up the way.
+    let way = |to: &str| {
+        let socket = std::net::UdpSocket::bind((listen.ip(), 0)).ok()?;
+        socket.connect(to.trim()).ok()?;
+        socket.local_addr().ok()
+    };
+    let found = towards.split(',').find_map(way);
+    found.map_or(listen, |found| SocketAddr::new(found.ip(), listen.port())).to_string()
 }
 
 /// Serves `app` on a thread and a runtime of its own, so that busy workers never starve a probe.
@@ -147,5 +175,23 @@ async fn metrics(State(shared): State<Shared>) -> Response {
                 .into_response()
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_is_advertised_as_the_address_towards_kafka() {
+        let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let brokers = "no-such-host.invalid:9092,127.0.0.1:9092";
+        assert_eq!(advertised(address("10.0.0.7:9470"), "", brokers), "10.0.0.7:9470");
+        assert_eq!(advertised(address("0.0.0.0:9470"), "", brokers), "127.0.0.1:9470");
+        assert_eq!(
+            advertised(address("0.0.0.0:9470"), "worker-a1.example:80", brokers),
+            "worker-a1.example:80"
+        );
+        assert_eq!(advertised(address("0.0.0.0:9470"), "", "nowhere"), "0.0.0.0:9470");
     }
 }

@@ -11,6 +11,7 @@ pub mod kafka;
 pub mod lock;
 pub mod monitor;
 pub mod notify;
+pub mod peers;
 pub mod preflight;
 pub mod receiver;
 pub mod registry;

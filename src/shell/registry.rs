@@ -210,7 +210,8 @@ pub fn read_all(config: &Config, timeout: Duration) -> Result<Vec<WorkerReport>,
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let read = runtime.block_on(async {
         let client = ask(config, timeout).await?;
-        let wait = tokio::time::timeout(timeout, read_reports(&client, config));
+        let parent = format!("{}/{}/workers", config.zookeeper.path.trim_end_matches('/'), config.cluster);
+        let wait = tokio::time::timeout(timeout, read_reports(&client, &parent));
         match wait.await {
             Ok(answer) => answer.map_err(|source| ZooKeeperError::Client {
                 doing: "reading the registry of workers",
@@ -226,9 +227,9 @@ pub fn read_all(config: &Config, timeout: Duration) -> Result<Vec<WorkerReport>,
     read
 }
 
-async fn read_reports(client: &Client, config: &Config) -> Result<Vec<WorkerReport>, ClientError> {
-    let parent = format!("{}/{}/workers", config.zookeeper.path.trim_end_matches('/'), config.cluster);
-    let mut workers = match client.list_children(&parent).await {
+/// Every worker registered below `parent`, in order of their ids.
+pub(super) async fn read_reports(client: &Client, parent: &str) -> Result<Vec<WorkerReport>, ClientError> {
+    let mut workers = match client.list_children(parent).await {
         Ok(workers) => workers,
         Err(ClientError::NoNode) => Vec::new(),
         Err(fault) => return Err(fault),

@@ -133,6 +133,11 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Whether it has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it is ours").is_none()
+    }
+
     /// Panics with its log if it has ended.
     pub fn assert_running(&mut self) {
         let ended = self.child.try_wait().expect("it is ours");

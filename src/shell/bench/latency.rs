@@ -3,8 +3,7 @@
 use super::{Topic, failed};
 use crate::config::Config;
 use crate::shell::clock;
-use crate::shell::emitter::{self, Emitter, EmitterOptions, FromMachine};
-use crate::shell::kafka::tail::Follower;
+use crate::shell::emitter::{self, Doors, Emitter, EmitterOptions, FromMachine};
 use crate::shell::kafka::{self, KafkaError};
 use crate::shell::lock::{InProcessLocks, LockService};
 use crate::shell::thread;
@@ -97,13 +96,15 @@ fn reader(config: &Config, topic: &str) -> Result<BaseConsumer, KafkaError> {
 }
 
 fn emitter(config: &Config) -> Result<Emitter, KafkaError> {
+    let lock = LockService::InProcess(InProcessLocks::new(Duration::from_secs(2)));
     let options = EmitterOptions {
         config: Arc::new(config.clone()),
         partition: 0,
         partition_count: 1,
         topic_id: String::new(),
-        lock: LockService::InProcess(InProcessLocks::new(Duration::from_secs(2))),
-        follower: Follower::start(config)?,
+        doors: Doors::start(config, &lock)?,
+        lock,
+        derived: (0, [0; 32]),
     };
     let started = emitter::start(options);
     let emitter = started.map_err(|_| failed("starting the bench's emitter")(ClientError::Canceled))?;

@@ -12,6 +12,7 @@
 //! When the replica's backlog is full the machine's messages stay in the inbox, and its thread waits: a partition
 //! whose alerts cannot go out lags, in bounded memory, and loses nothing.
 
+mod handles;
 mod inbox;
 mod run;
 mod status;
@@ -21,8 +22,11 @@ pub use status::{EmitterStatus, LATENCY_BUCKETS_MS, Latency};
 
 use crate::config::Config;
 use crate::replica::Input;
+use crate::shell::kafka::KafkaError;
+use crate::shell::kafka::spares::Spares;
 use crate::shell::kafka::tail::Follower;
 use crate::shell::lock::LockService;
+use crate::shell::peers::Peers;
 use crate::shell::thread;
 use crate::wire::Transition;
 use inbox::Inbox;
@@ -42,8 +46,36 @@ pub struct EmitterOptions {
     pub topic_id: String,
     /// Where the partition's lock is kept.
     pub lock: LockService,
-    /// Reads the alerts topic; one a process.
+    /// What all emission threads of the process share.
+    pub doors: Doors,
+    /// The last transition that the machine had derived when this thread was started, and the running hash there:
+    /// that of the snapshot it was restored from; (0, zeroes) for one that starts at the beginning of the log.
+    pub derived: (i64, [u8; 32]),
+}
+
+/// What the emission threads of one process share. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    /// Reads the alerts topic.
     pub follower: Follower,
+    /// Keeps producers ready.
+    pub spares: Spares,
+    /// Tells which workers are proved dead.
+    pub peers: Peers,
+}
+
+impl Doors {
+    /// Waits neither for Kafka nor for ZooKeeper. Without ZooKeeper no peer is known, and so none proved dead.
+    pub fn start(config: &Config, lock: &LockService) -> Result<Self, KafkaError> {
+        let follower = Follower::start(config)?;
+        let spares =
+            Spares::start(config).map_err(|_| KafkaError::no_thread("starting the thread of spares"))?;
+        let peers = match lock {
+            LockService::ZooKeeper(keeper) => Peers::watch(keeper, config),
+            LockService::InProcess(_) => Peers::default(),
+        };
+        Ok(Self { follower, spares, peers })
+    }
 }
 
 /// How far a machine is.
@@ -101,6 +133,11 @@ impl Emitter {
     #[must_use]
     pub fn status(&self) -> EmitterStatus {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Begins a planned stop and does not wait for it: whoever stops many partitions tells all of them first.
+    pub fn hand_over(&self) {
+        self.inbox.put(Input::Stop);
     }
 
     /// Planned: commits what waits (for at most two seconds), gives the lock back, ends. Blocks until then.

@@ -1,12 +1,14 @@
 //! The emission thread's loop.
 
+use super::handles::Handles;
 use super::inbox::{Inbox, Mail};
 use super::{EmitterOptions, EmitterStatus, FromMachine};
 use crate::machine;
-use crate::replica::{Action, Bounds, Derived, Event, Failure, Input, Options, Replica, Role};
+use crate::replica::{Action, Bounds, Derived, Event, Input, Options, Replica, Role};
 use crate::shell::clock;
 use crate::shell::kafka::KafkaError;
-use crate::shell::kafka::producer::{AlertsProducer, Outgoing};
+use crate::shell::kafka::producer::Outgoing;
+use crate::shell::kafka::spares::Keep;
 use crate::shell::kafka::tail::{TailEvent, TailListener};
 use crate::shell::lock::{LockHolder, PartitionLock};
 use crate::wire::{AlertRecord, Marker, Transition};
@@ -16,12 +18,8 @@ use std::time::Duration;
 
 /// Longest wait between two looks at the time.
 const TICK: Duration = Duration::from_millis(100);
-/// One call of `init_transactions`: longer than librdkafka's 500 ms retry over an open transaction.
-const INITIALISE: Duration = Duration::from_secs(2);
 /// One read-back.
 const READ_BACK: Duration = Duration::from_secs(2);
-/// One commit. Longer than what counts as slow, so that a broker that takes 1.5 s lets emission go on, if badly.
-const COMMIT: Duration = Duration::from_secs(3);
 /// Between two attempts to find the alerts partition's tail.
 const FOLLOW_RETRY: Duration = Duration::from_secs(1);
 /// Kafka key of a marker; a transition's is its alert's identity.
@@ -32,6 +30,10 @@ pub(super) fn run(options: EmitterOptions, inbox: Arc<Inbox>, status: Arc<Mutex<
     let told = Arc::clone(&inbox);
     let tell = Box::new(move |event| told.put(Input::Lock(event)));
     let lock = options.lock.follow(options.partition, LockHolder::of(&options.config), tell);
+    let told = Arc::clone(&inbox);
+    let tell = Box::new(move |worker: &str| told.put(Input::PrimaryDead { worker: worker.to_owned() }));
+    options.doors.peers.listen(options.partition, tell);
+    let handles = Handles::new(&options.config, options.partition, &options.doors.spares);
     let config = &options.config;
     let replica = Replica::new(
         Options {
@@ -41,7 +43,7 @@ pub(super) fn run(options: EmitterOptions, inbox: Arc<Inbox>, status: Arc<Mutex<
             topic_id: options.topic_id.clone(),
             partition_count: options.partition_count,
             takeover_after_ms: i64::try_from(config.takeover_after.as_millis()).unwrap_or(i64::MAX),
-            derived: (0, [0; 32]),
+            derived: options.derived,
             bounds: Bounds::default(),
         },
         now_ms(),
@@ -52,14 +54,14 @@ pub(super) fn run(options: EmitterOptions, inbox: Arc<Inbox>, status: Arc<Mutex<
         status,
         replica,
         lock,
-        producer: None,
+        handles,
         follow_at: Some(clock::monotonic()),
         promoting_since: None,
         stopped: false,
     };
-    thread.renew_producer();
     thread.serve();
-    thread.options.follower.unfollow(thread.options.partition);
+    thread.options.doors.peers.unlisten(thread.options.partition);
+    thread.options.doors.follower.unfollow(thread.options.partition);
     thread.inbox.close();
     if thread.inbox.is_killed() {
         thread.lock.abandon();
@@ -83,7 +85,7 @@ struct Thread {
     status: Arc<Mutex<EmitterStatus>>,
     replica: Replica,
     lock: PartitionLock,
-    producer: Option<AlertsProducer>,
+    handles: Handles,
     /// When to look for the tail of the alerts partition; none while it is followed.
     follow_at: Option<Duration>,
     promoting_since: Option<Duration>,
@@ -157,7 +159,7 @@ impl Thread {
         match action {
             Action::Acquire => self.lock.acquire(),
             Action::Release => self.lock.release(),
-            Action::RenewProducer => self.renew_producer(),
+            Action::RenewProducer => self.handles.renew(),
             Action::Initialise => return Some(self.initialise()),
             Action::ReadBack => return Some(self.read_back()),
             Action::Commit { first, marker } => return Some(self.commit(first, *marker)),
@@ -166,6 +168,11 @@ impl Thread {
                 let (from, why) = (from.code(), reason.code());
                 tracing::info!(partition, from, to = to.code(), reason = why, epoch, "role changed");
                 self.show(|status| *status.role_changes.entry((to, reason)).or_default() += 1);
+                match to {
+                    Role::Primary => self.handles.keep(Keep::Primary),
+                    Role::Standby | Role::Fenced => self.handles.keep(Keep::Standby),
+                    Role::Locking | Role::Initialising | Role::ReadingBack | Role::Stopping => {}
+                }
                 if to == Role::Initialising && self.promoting_since.is_none() {
                     self.promoting_since = Some(clock::monotonic());
                 }
@@ -193,20 +200,8 @@ impl Thread {
         None
     }
 
-    fn renew_producer(&mut self) {
-        self.producer = None;
-        match AlertsProducer::connect(&self.options.config, self.options.partition) {
-            Ok(producer) => self.producer = Some(producer),
-            Err(fault) => self.trouble(&fault),
-        }
-    }
-
     fn initialise(&mut self) -> Input {
-        if self.producer.is_none() {
-            self.renew_producer();
-        }
-        let Some(producer) = &self.producer else { return Input::InitialiseFailed(Failure::Broken) };
-        match producer.initialise(INITIALISE) {
+        match self.handles.initialise() {
             Ok(()) => Input::Initialised,
             Err((failure, fault)) => {
                 self.trouble(&fault);
@@ -216,7 +211,7 @@ impl Thread {
     }
 
     fn read_back(&mut self) -> Input {
-        match self.options.follower.last_marker(self.options.partition, READ_BACK) {
+        match self.options.doors.follower.last_marker(self.options.partition, READ_BACK) {
             Ok(tail) => Input::ReadBack(tail.marker.map(Box::new)),
             Err(fault) => {
                 self.trouble(&fault);
@@ -226,7 +221,6 @@ impl Thread {
     }
 
     fn commit(&mut self, first: i64, marker: Marker) -> Input {
-        let Some(producer) = &self.producer else { return Input::CommitFailed(Failure::Broken) };
         let transitions = self.replica.transitions(first, marker.seq);
         let end = AlertRecord::Marker(marker).encode();
         let mut records: Vec<Outgoing<'_>> = transitions
@@ -234,7 +228,7 @@ impl Thread {
             .collect();
         let count = records.len() as u64;
         records.push(Outgoing { key: MARKER_KEY, value: &end });
-        match producer.commit(&records, COMMIT) {
+        match self.handles.commit(&records) {
             Ok(took) => {
                 self.show(|status| {
                     status.commits += 1;
@@ -255,7 +249,7 @@ impl Thread {
     /// Finds the end of the alerts partition, tells the replica what is out, and follows from there.
     fn follow(&mut self) {
         self.follow_at = Some(clock::monotonic() + FOLLOW_RETRY);
-        let (partition, follower) = (self.options.partition, self.options.follower.clone());
+        let (partition, follower) = (self.options.partition, self.options.doors.follower.clone());
         let followed = follower.last_marker(partition, READ_BACK).and_then(|tail| {
             let inbox = Arc::clone(&self.inbox);
             let tell: TailListener = Box::new(move |event| match event {

@@ -6,6 +6,7 @@ pub mod consumer;
 pub mod log;
 pub mod outbox;
 pub mod producer;
+pub mod spares;
 pub mod tail;
 pub mod topic_id;
 pub mod topics;
@@ -103,6 +104,11 @@ pub enum KafkaError {
 }
 
 impl KafkaError {
+    /// The system has no thread left.
+    pub(super) fn no_thread(doing: &'static str) -> Self {
+        Self::Client { doing, source: ClientError::Canceled }
+    }
+
     /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {

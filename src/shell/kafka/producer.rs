@@ -1,10 +1,9 @@
 //! The transactional producer of one alerts partition: `transactional.id = <cluster>-<partition>`, so that whoever
 //! initialises last fences everyone before.
 //!
-//! A handle is made and connected long before it is needed, and initialised only at promotion: `init_transactions` of
-//! a connected handle takes about 5 ms when nothing is open, and 0.5 to 1 s when the last primary died inside a
-//! transaction (librdkafka asks again after a fixed 500 ms). Each handle costs about six threads and a connection to
-//! each broker that it talks to.
+//! A handle is made and connected long before it is needed (`spares.rs`), and initialised only at promotion:
+//! `init_transactions` of a connected handle takes about 5 ms when nothing is open, and 0.5 to 1 s when the last primary
+//! died inside a transaction (librdkafka asks again after a fixed 500 ms).
 
 use super::{KafkaError, Topics, client};
 use crate::config::Config;
@@ -19,6 +18,12 @@ use std::time::Duration;
 const TRANSACTION_TIMEOUT_MS: &str = "10000";
 /// How long making a handle waits for its first metadata. Without it the handle is just colder.
 const CONNECT: Duration = Duration::from_millis(500);
+/// What `init_transactions` takes at a coordinator that has nothing to abort, besides the way there …
+const INITIALISE: Duration = Duration::from_millis(15);
+/// … which it goes so many times: find the coordinator, connect, agree on versions, initialise.
+const WAYS: u32 = 4;
+/// A way that took longer says that the broker was busy, not that it is far.
+const WAY_MAX: Duration = Duration::from_millis(20);
 
 /// One record of a transaction.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +40,8 @@ pub struct AlertsProducer {
     producer: Option<BaseProducer>,
     topic: String,
     partition: i32,
+    /// One question and its answer, when the handle was made.
+    way: Duration,
 }
 
 impl std::fmt::Debug for AlertsProducer {
@@ -69,7 +76,16 @@ impl AlertsProducer {
             .create()
             .map_err(|source| KafkaError::Client { doing: "making the producer of alerts", source })?;
         let _ = producer.client().fetch_metadata(Some(&topic), CONNECT);
-        Ok(Self { producer: Some(producer), topic, partition })
+        let asked = clock::monotonic();
+        let _ = producer.client().fetch_metadata(Some(&topic), CONNECT);
+        let way = clock::monotonic().saturating_sub(asked).min(WAY_MAX);
+        Ok(Self { producer: Some(producer), topic, partition, way })
+    }
+
+    /// How long [`AlertsProducer::initialise`] takes at most where no transaction is open.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        INITIALISE + self.way * WAYS
     }
 
     /// Fences every earlier producer of this partition and aborts what it left open. May be called again after
@@ -118,11 +134,15 @@ impl AlertsProducer {
         Ok(clock::monotonic() - begun)
     }
 
+    /// What a call of a handle answers that is not there.
+    #[must_use]
+    pub fn dropped() -> (Failure, KafkaError) {
+        let source = ClientError::Canceled;
+        (Failure::Broken, KafkaError::Client { doing: "using a dropped producer", source })
+    }
+
     fn handle(&self) -> Result<&BaseProducer, (Failure, KafkaError)> {
-        self.producer.as_ref().ok_or_else(|| {
-            let source = ClientError::Canceled;
-            (Failure::Broken, KafkaError::Client { doing: "using a dropped producer", source })
-        })
+        self.producer.as_ref().ok_or_else(Self::dropped)
     }
 
     fn failed(&self, doing: &'static str, source: ClientError) -> (Failure, KafkaError) {

@@ -27,7 +27,7 @@ const REGISTER: Duration = Duration::from_secs(3);
 /// The condition of this worker's id in `/-/ready`.
 const REGISTRY: &str = "registry";
 /// How soon an ending is noticed.
-const TURN: Duration = Duration::from_millis(100);
+const TURN: Duration = Duration::from_millis(20);
 /// How often the lag and the conditions are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often Kafka is asked for metadata while it answers.
@@ -189,6 +189,10 @@ impl Host {
             partitions.iter().filter_map(|partition| self.hosted.remove_entry(partition)).collect();
         for (_, hosted) in &ended {
             hosted.ending.set(Ending::STOP);
+            // At once, whatever the machine is at: what it has not handed on its successor derives itself.
+            if let Some(emitter) = hosted.slot.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+                emitter.hand_over();
+            }
         }
         let deadline = clock::monotonic() + FINISH;
         while ended.iter().any(|(_, hosted)| !hosted.thread.is_finished()) && clock::monotonic() < deadline {

@@ -26,11 +26,11 @@ pub use metrics::Metrics;
 use crate::config::Config;
 use crate::error::Error;
 use crate::shell::clock;
+use crate::shell::emitter::Doors;
 use crate::shell::http::Readiness;
 use crate::shell::kafka::assignment::Applied;
 use crate::shell::kafka::consumer::Data;
 use crate::shell::kafka::outbox::Outbox;
-use crate::shell::kafka::tail::Follower;
 use crate::shell::kafka::{KafkaError, Topics};
 use crate::shell::lock::LockService;
 use crate::shell::registry::{PartitionReport, WorkerReport};
@@ -72,7 +72,7 @@ struct Shared {
     config: Arc<Config>,
     topics: Topics,
     lock: LockService,
-    follower: Follower,
+    doors: Doors,
     producer_time: bool,
     hash_key: u64,
     metrics: Metrics,
@@ -128,7 +128,7 @@ impl Worker {
         let topics = Topics::new(&config.kafka.topic_prefix);
         let applied = Arc::new(Applied::default());
         let data = Data::start(&config, &topics.observations)?;
-        let follower = Follower::start(&config)?;
+        let doors = Doors::start(&config, &lock)?;
         let (outbox, outbox_thread) = Outbox::start(&config, &topics)?;
         readiness.not_ready(host::KAFKA, format!("no answer yet from {}", config.kafka.brokers));
         tracing::info!(
@@ -143,7 +143,7 @@ impl Worker {
             config: Arc::new(config),
             topics,
             lock,
-            follower,
+            doors,
             producer_time,
             metrics,
             readiness,

@@ -175,7 +175,8 @@ fn options(shared: &Shared, partition: i32, start: &Start) -> EmitterOptions {
         // librdkafka's binding does not tell it.
         topic_id: String::new(),
         lock: shared.lock.clone(),
-        follower: shared.follower.clone(),
+        doors: shared.doors.clone(),
+        derived: (0, [0; 32]),
     }
 }
 
