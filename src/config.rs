@@ -32,8 +32,27 @@ pub struct Config {
     pub warm_handles: usize,
     /// Checks.
     pub monitor: Monitor,
+    /// Snapshots.
+    pub snapshots: Snapshots,
     /// Notifications.
     pub notify: Notify,
+}
+
+/// Where snapshots go, and how often.
+#[derive(Debug, Clone)]
+pub struct Snapshots {
+    /// `s3://bucket/prefix` or `file:///directory`; empty for none.
+    pub url: String,
+    /// How often a partition's state is cut, by the log's clock.
+    pub interval: Duration,
+    /// URL of the S3 server; empty for AWS.
+    pub endpoint: String,
+    /// Region; empty for what the machine's AWS configuration says.
+    pub region: String,
+    /// Key id; with none the machine's AWS credentials are used.
+    pub access_key: Option<Secret>,
+    /// Its secret.
+    pub secret_key: Option<Secret>,
 }
 
 /// How to reach Kafka, and what `topics apply` creates.

@@ -24,6 +24,9 @@ pub enum Error {
     /// The operating system has no thread or no file descriptor left.
     #[error("cannot start: {0}")]
     System(std::io::Error),
+    /// The snapshot store.
+    #[error(transparent)]
+    Store(#[from] crate::shell::store::StoreError),
     /// The monitor.
     #[error(transparent)]
     Monitor(#[from] crate::shell::monitor::MonitorError),
@@ -51,6 +54,7 @@ impl Error {
             Self::Notify(fault) => fault.code(),
             Self::Http(fault) => fault.code(),
             Self::System(_) => "system",
+            Self::Store(fault) => fault.code(),
             Self::Monitor(fault) => fault.code(),
             Self::Verify(fault) => fault.code(),
             Self::File { .. } => "file",
@@ -67,6 +71,7 @@ impl Error {
             Self::Notify(fault) => fault.is_retryable(),
             Self::Http(fault) => fault.is_retryable(),
             Self::System(_) => true,
+            Self::Store(fault) => fault.is_retryable(),
             Self::Monitor(fault) => fault.is_retryable(),
             Self::Verify(fault) => fault.is_retryable(),
             Self::File { .. } => false,

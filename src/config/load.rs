@@ -4,7 +4,8 @@
 //! that has it. The defaults' own tree says which keys there are.
 
 use super::reader::{FREE_MAPPING, Found, Reader, field};
-use super::{Check, Config, Endpoint, Kafka, Monitor, Notify, Receiver, Target, ZooKeeper};
+use super::{Check, Config, Endpoint, Kafka, Monitor, Notify, Receiver, Snapshots, Target, ZooKeeper};
+use crate::shell::store;
 use crate::wire::yaml::Place;
 use std::time::Duration;
 use thiserror::Error;
@@ -106,6 +107,7 @@ impl Reader<'_> {
             takeover_after: self.duration_at("emission.takeover_after", SECOND / 2, 5 * MINUTE),
             warm_handles: self.integer("emission.warm_handles", 1, 8),
             monitor: self.monitor(),
+            snapshots: self.snapshots(),
             notify: self.notify(),
         }
     }
@@ -126,6 +128,33 @@ impl Reader<'_> {
             alerts_retention: self.duration_at("kafka.alerts_retention", MINUTE, 3650 * DAY),
             properties: self.mapping(&properties, FREE_MAPPING),
             password: self.secret_at("kafka.password"),
+        }
+    }
+
+    fn snapshots(&mut self) -> Snapshots {
+        let found = self.find("snapshots.url");
+        let url = self.text("snapshots.url");
+        if let Err(fault) = store::check_url(&url) {
+            self.fault(&found, fault.to_string());
+        }
+        let endpoint = self.find("snapshots.endpoint");
+        let at = self.text("snapshots.endpoint");
+        if !at.is_empty() {
+            self.check_url(&endpoint, "snapshots.endpoint", &at);
+        }
+        let (access_key, secret_key) =
+            (self.secret_at("snapshots.access_key"), self.secret_at("snapshots.secret_key"));
+        if access_key.is_some() != secret_key.is_some() {
+            let found = self.find("snapshots.access_key");
+            self.fault(&found, "snapshots.access_key and snapshots.secret_key go together".to_owned());
+        }
+        Snapshots {
+            url,
+            interval: self.duration_at("snapshots.interval", SECOND, 7 * DAY),
+            endpoint: at,
+            region: self.text("snapshots.region"),
+            access_key,
+            secret_key,
         }
     }
 

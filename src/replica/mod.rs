@@ -24,6 +24,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod backlog;
+pub mod choice;
 mod emission;
 mod state;
 mod tail;

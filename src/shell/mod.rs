@@ -16,6 +16,7 @@ pub mod preflight;
 pub mod receiver;
 pub mod registry;
 pub mod signal;
+pub mod store;
 pub mod telemetry;
 pub mod thread;
 pub mod tls;

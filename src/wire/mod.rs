@@ -20,6 +20,7 @@ pub mod exposition;
 mod fault;
 mod hex;
 pub mod labels;
+pub mod manifest;
 mod notification;
 pub mod perfdata;
 pub mod record;

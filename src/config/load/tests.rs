@@ -18,7 +18,7 @@ fn the_defaults_load() {
 }
 
 #[test]
-fn at_most_forty_keys() {
+fn at_most_forty_eight_keys() {
     fn leaves(node: &Node) -> usize {
         match &node.value {
             Value::Mapping(pairs) if !pairs.is_empty() => pairs.iter().map(|(_, node)| leaves(node)).sum(),
@@ -28,7 +28,8 @@ fn at_most_forty_keys() {
     let defaults = yaml::parse(DEFAULTS).expect("it is YAML");
     // The two lists stand for their entries' keys.
     let keys = leaves(&defaults) - 2 + CHECK_KEYS.len() + RECEIVER_KEYS.len();
-    assert!(keys <= 40, "{keys} keys");
+    // Forty until there were snapshots (six: two of them secrets) and keys of control records.
+    assert!(keys <= 48, "{keys} keys");
 }
 
 #[test]
