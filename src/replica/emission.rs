@@ -6,6 +6,7 @@ use super::{
     STOP_MS,
 };
 use crate::wire::Marker;
+use crate::wire::record::LOCK_CLAIMED;
 
 impl Replica {
     // ---- promotion, in the one order that is safe
@@ -141,7 +142,11 @@ impl Replica {
             ordinal: out.ordinal,
             running_hash: out.running_hash,
             epoch: self.epoch,
-            lock_czxid: self.lock_czxid().unwrap_or(0),
+            lock_czxid: match self.options.standalone {
+                true if self.disclaimed => 0,
+                true => LOCK_CLAIMED,
+                false => self.lock_czxid().unwrap_or(0),
+            },
             rule_set_version: out.rule_set_version,
             engine_version: self.options.engine_version,
             topic_id: self.options.topic_id.clone(),
@@ -188,7 +193,9 @@ impl Replica {
         if self.stopped || self.committing.is_some() {
             return;
         }
-        if self.backlog.len() > 0 && self.now_ms < self.stop_until_ms {
+        let ends_claim = self.options.standalone && !self.disclaimed;
+        if (self.backlog.len() > 0 || ends_claim) && self.now_ms < self.stop_until_ms {
+            self.disclaimed = self.backlog.len() == 0;
             return self.commit(actions);
         }
         self.release(actions);

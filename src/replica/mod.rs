@@ -18,13 +18,15 @@
 //! matters that each `seq` is committed once. `init_transactions` ends whatever the last primary had open and fences
 //! it, so what is read back *after* it is final; emission then starts at the marker's `seq` + 1. The lock only avoids
 //! duels: every takeover is safe without it. A commit whose outcome is unknown, or that was so slow that the client
-//! may have sent its end twice, is never built upon: a new handle, a new fence, a new read-back.
+//! may have sent its end twice, is never built upon: a new handle, a new fence, a new read-back. (A `worker --standalone`
+//! is primary by an operator's word: `claim.rs`.)
 //! (`reliability.md` H1 to H14 hold the reasons; the property test in `tests/model.rs` plays them against a log with fencing.)
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod backlog;
 pub mod choice;
+mod claim;
 mod emission;
 mod state;
 mod tail;
@@ -226,7 +228,7 @@ pub const LEGAL: &[(Role, Role)] = &[
     (Role::Standby, Role::Initialising),     // takeover without the lock
     (Role::Standby, Role::Stopping),         //
     (Role::Locking, Role::Initialising),     // the lock is won, or takeover without it
-    (Role::Locking, Role::Standby),          // another worker was faster
+    (Role::Locking, Role::Standby),          // another worker was faster, or has an operator's word
     (Role::Locking, Role::Stopping),         //
     (Role::Initialising, Role::ReadingBack), // every earlier primary is fenced
     (Role::Initialising, Role::Fenced),      // a newer primary fenced this one, or no progress
@@ -252,6 +254,8 @@ pub enum Reason {
     LockHeld,
     /// The lock is ours.
     LockAcquired,
+    /// Another worker has the partition by an operator's word.
+    Claimed,
     /// The primary's process is proved dead.
     ProcessGone,
     /// A transition of its own stayed unseen for longer than the takeover bound.
@@ -289,6 +293,7 @@ impl Reason {
             Self::LockFree => "lock_free",
             Self::LockHeld => "lock_held",
             Self::LockAcquired => "lock_acquired",
+            Self::Claimed => "claimed",
             Self::ProcessGone => "process_gone",
             Self::TransitionUnseen => "transition_unseen",
             Self::Initialised => "initialised",

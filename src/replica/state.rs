@@ -1,6 +1,7 @@
 //! The state machine of one partition's emission.
 
 use super::backlog::{Backlog, Bounds};
+use super::claim::Claim;
 use super::{Action, Derived, Event, HEARTBEAT_MS, Input, LEGAL, LockEvent, Reason, Role};
 use crate::wire::Marker;
 
@@ -24,6 +25,8 @@ pub struct Options {
     pub derived: (i64, [u8; 32]),
     /// What may wait, and go out at once.
     pub bounds: Bounds,
+    /// Primary by an operator's word, whatever other workers' locks say: its markers tell them to stand back.
+    pub standalone: bool,
 }
 
 /// What this replica knows of the lock.
@@ -101,6 +104,9 @@ pub struct Replica {
     pub(super) epoch_seen: i64,
     /// Worker that wrote a marker of that epoch.
     pub(super) emitter: Option<String>,
+    pub(super) claim: Claim,
+    /// A standalone replica that stops: its last marker, which ends the claim, is under way or out.
+    pub(super) disclaimed: bool,
     pub(super) ahead: Option<Ahead>,
     /// Epoch in which the histories were last found to differ.
     pub(super) diverged_epoch: Option<i64>,
@@ -144,6 +150,8 @@ impl Replica {
             epoch: 0,
             epoch_seen: 0,
             emitter: None,
+            claim: Claim::default(),
+            disclaimed: false,
             ahead: None,
             diverged_epoch: None,
             committing: None,
@@ -270,6 +278,7 @@ impl Replica {
             self.epoch_seen = marker.epoch;
             self.emitter = Some(marker.worker.clone());
         }
+        self.claim.see(marker, self.now_ms);
         if self.lock_only.is_some_and(|(_, epoch)| marker.epoch > epoch) {
             self.lock_only = None;
         }
@@ -335,6 +344,10 @@ impl Replica {
             LockEvent::Acquired { czxid } => {
                 self.lock = Lock::Mine(czxid);
                 match self.role {
+                    Role::Locking if self.is_claimed() => {
+                        self.release(actions);
+                        self.go(Role::Standby, Reason::Claimed, actions);
+                    }
                     Role::Locking => self.promote(Reason::LockAcquired, actions),
                     Role::Initialising | Role::ReadingBack | Role::Primary => {}
                     Role::Standby | Role::Fenced | Role::Stopping => self.release(actions),
@@ -362,7 +375,8 @@ impl Replica {
         let may = matches!(self.role, Role::Standby | Role::Locking)
             && self.caught_up_ms.is_some()
             && self.tail_reached
-            && !self.is_lock_only();
+            && !self.is_lock_only()
+            && !self.is_claimed();
         if may && self.is_primary(worker) {
             self.take_over(Reason::ProcessGone, actions);
         }
@@ -382,6 +396,11 @@ impl Replica {
         self.lock_only.is_some_and(|(until_ms, _)| self.now_ms < until_ms)
     }
 
+    /// Whether to stand back for another worker's claim.
+    fn is_claimed(&self) -> bool {
+        !self.options.standalone && self.claim.is_held(self.now_ms)
+    }
+
     // ---- what follows from where it stands
 
     fn pursue(&mut self, actions: &mut Vec<Action>) {
@@ -389,7 +408,7 @@ impl Replica {
             Role::Standby => {
                 if self.is_takeover_due() {
                     self.take_over(Reason::TransitionUnseen, actions);
-                } else if self.lock == Lock::Free && self.caught_up_ms.is_some() {
+                } else if self.lock == Lock::Free && self.caught_up_ms.is_some() && !self.is_claimed() {
                     self.go(Role::Locking, Reason::LockFree, actions);
                     self.acquire(actions);
                 }

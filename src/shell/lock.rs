@@ -50,6 +50,8 @@ pub enum LockService {
     ZooKeeper(Arc<ZooKeeper>),
     /// Workers of one process: the demo, and tests.
     InProcess(InProcessLocks),
+    /// `worker --standalone`: locks of its own, which nobody else asks for. Its markers say so, and the fence decides.
+    Standalone(InProcessLocks),
 }
 
 impl LockService {
@@ -59,15 +61,23 @@ impl LockService {
             Self::ZooKeeper(keeper) => {
                 PartitionLock::ZooKeeper(zookeeper::Handle::follow(keeper, partition, &holder, tell))
             }
-            Self::InProcess(locks) => PartitionLock::InProcess(locks.follow(partition, holder, tell)),
+            Self::InProcess(locks) | Self::Standalone(locks) => {
+                PartitionLock::InProcess(locks.follow(partition, holder, tell))
+            }
         }
+    }
+
+    /// Whether this worker is primary by an operator's word.
+    #[must_use]
+    pub fn is_standalone(&self) -> bool {
+        matches!(self, Self::Standalone(_))
     }
 
     /// Whether locks can be taken now, and else why not: what `/-/ready` says.
     pub fn state(&self) -> Result<(), String> {
         match self {
             Self::ZooKeeper(keeper) => keeper.state(),
-            Self::InProcess(_) => Ok(()),
+            Self::InProcess(_) | Self::Standalone(_) => Ok(()),
         }
     }
 }

@@ -17,6 +17,9 @@ pub const OUTPUT_BYTES_MAX: usize = 64 << 10;
 /// Latest time that is read, milliseconds since the epoch: the end of the year 9999. The earliest is 0.
 pub const TIME_MS_MAX: i64 = 253_402_300_799_999;
 
+/// In a marker's `lock_czxid`: written by `worker --standalone`, primary by an operator's word and no lock's.
+pub const LOCK_CLAIMED: i64 = -1;
+
 /// What one record of the observations topic holds.
 #[derive(Debug)]
 pub enum Inbound<'a> {
@@ -168,7 +171,8 @@ pub struct Marker {
     pub running_hash: [u8; 32],
     /// How often a primary was promoted on this partition, from 1. One more than the last marker's at each promotion.
     pub epoch: i64,
-    /// ZooKeeper's transaction id of the lock node's creation; 0 without a lock.
+    /// ZooKeeper's transaction id of the lock node's creation; 0 without a lock; [`LOCK_CLAIMED`] where an operator gave
+    /// the partition to this worker.
     pub lock_czxid: i64,
     /// Version of the rule set at `seq`.
     pub rule_set_version: i64,

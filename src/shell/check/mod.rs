@@ -140,7 +140,7 @@ impl Clients {
     /// same and every HTTPS target says that its certificate's issuer is unknown.
     pub fn new() -> Result<Self, reqwest::Error> {
         // The first provider of the process stays; a second call changes nothing.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        crate::shell::tls::install();
         let builder = |idle_max: usize| {
             reqwest::Client::builder()
                 .user_agent(concat!("bellwether/", env!("CARGO_PKG_VERSION")))

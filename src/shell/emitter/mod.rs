@@ -72,7 +72,7 @@ impl Doors {
             Spares::start(config).map_err(|_| KafkaError::no_thread("starting the thread of spares"))?;
         let peers = match lock {
             LockService::ZooKeeper(keeper) => Peers::watch(keeper, config),
-            LockService::InProcess(_) => Peers::default(),
+            LockService::InProcess(_) | LockService::Standalone(_) => Peers::default(),
         };
         Ok(Self { follower, spares, peers })
     }

@@ -45,6 +45,7 @@ pub(super) fn run(options: EmitterOptions, inbox: Arc<Inbox>, status: Arc<Mutex<
             takeover_after_ms: i64::try_from(config.takeover_after.as_millis()).unwrap_or(i64::MAX),
             derived: options.derived,
             bounds: Bounds::default(),
+            standalone: options.lock.is_standalone(),
         },
         now_ms(),
     );

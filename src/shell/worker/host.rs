@@ -71,7 +71,7 @@ impl Host {
                 let report = shown.publish(BTreeMap::new());
                 Some(Registry::join(keeper, shared.config.zookeeper.session_timeout, report))
             }
-            LockService::InProcess(_) => None,
+            LockService::InProcess(_) | LockService::Standalone(_) => None,
         };
         let (events, decisions) = channel();
         Self {
@@ -95,7 +95,11 @@ impl Host {
     pub(super) fn run(mut self) {
         let started = clock::monotonic();
         while self.ending.is_running() {
-            if self.assignment.is_none() && self.may_join(clock::monotonic().saturating_sub(started)) {
+            if self.shared.lock.is_standalone() {
+                // All of them, and no group: the cluster's groups stay as they are.
+                let all: Vec<i32> = (0..self.partition_count.unwrap_or_default()).collect();
+                self.assigned(&all);
+            } else if self.assignment.is_none() && self.may_join(clock::monotonic().saturating_sub(started)) {
                 self.join();
             }
             match self.decisions.recv_timeout(TURN) {

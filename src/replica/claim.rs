@@ -1,0 +1,36 @@
+//! An operator's claim to a partition: `worker --standalone` emits by the fence alone, beside a cluster that may be sick
+//! or may not be. Its markers say so ([`LOCK_CLAIMED`] in place of a lock's czxid), and the cluster's workers stand back until
+//! the claim ends. Otherwise the two would fence each other without end: nothing lost and nothing doubled, but late.
+//!
+//! A claim ends when its holder says so (the last marker of a planned stop names no claim), when a marker of a newer epoch
+//! shows another primary, when a transition stays unseen for longer than the takeover bound (the standalone worker is
+//! dead or stuck), or when not even its heartbeat has been seen for [`CLAIM_MS`].
+
+use super::HEARTBEAT_MS;
+use crate::wire::Marker;
+use crate::wire::record::LOCK_CLAIMED;
+
+/// How long a claim outlives the last marker that was seen of it, milliseconds: a heartbeat and a half.
+pub const CLAIM_MS: i64 = HEARTBEAT_MS + HEARTBEAT_MS / 2;
+
+/// What the newest marker says of a claim.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Claim {
+    /// Epoch of the newest marker, and when it was last seen, if that is a claim.
+    held: Option<(i64, i64)>,
+}
+
+impl Claim {
+    /// A marker of another worker, or of this one.
+    pub(super) fn see(&mut self, marker: &Marker, now_ms: i64) {
+        if self.held.is_some_and(|(epoch, _)| marker.epoch < epoch) {
+            return;
+        }
+        self.held = (marker.lock_czxid == LOCK_CLAIMED).then_some((marker.epoch, now_ms));
+    }
+
+    /// Whether another worker holds the partition by an operator's word.
+    pub(super) fn is_held(&self, now_ms: i64) -> bool {
+        self.held.is_some_and(|(_, seen_ms)| now_ms - seen_ms < CLAIM_MS)
+    }
+}
