@@ -13,9 +13,10 @@ use crate::config::Config;
 use crate::shell::kafka::admin::Admin;
 use crate::shell::kafka::log::{Log, Record};
 use crate::shell::kafka::{KafkaError, Topics, topics};
-use crate::shell::registry;
+use crate::shell::{registry, thread};
 use crate::wire::{Control, Inbound};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long ZooKeeper may take.
@@ -48,14 +49,34 @@ pub fn look(config: &Config) -> Result<Seen, KafkaError> {
         };
         reports.into_iter().map(live).collect()
     });
+    let snapshot_interval_ms = match config.snapshots.url.as_str() {
+        "" => 0,
+        _ => i64::try_from(config.snapshots.interval.as_millis()).unwrap_or(i64::MAX),
+    };
     Ok(Seen {
         topics,
         verifies_transactions: admin.verifies_transactions()?,
-        snapshot_interval_ms: 0,
+        snapshot_interval_ms,
         workers,
         zones: zones(&log, config)?,
         clock_offsets_ms,
     })
+}
+
+/// Looks once, on a thread of its own, and logs each finding: nobody waits for it.
+pub fn log(config: &Arc<Config>) {
+    let config = Arc::clone(config);
+    let look = move || match look(&config) {
+        Ok(seen) => {
+            for Finding { code, what, remedy, .. } in judge(&seen) {
+                tracing::warn!(code, remedy, "preflight: {what}");
+            }
+        }
+        Err(fault) => tracing::warn!(%fault, "no preflight: `bellwether preflight` asks again"),
+    };
+    if let Err(fault) = thread::spawn("preflight", look) {
+        tracing::warn!(%fault, "no thread for the preflight");
+    }
 }
 
 /// The zones that have a consumer group: those that live, and those whose offsets Kafka still keeps.

@@ -7,7 +7,7 @@ use super::{Ending, Shared, Shown};
 use crate::shell::kafka::assignment::{Assignment, GroupEvent};
 use crate::shell::lock::LockService;
 use crate::shell::registry::{Joined, Registry};
-use crate::shell::{clock, thread};
+use crate::shell::{clock, preflight, thread};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -274,6 +274,9 @@ impl Host {
             Ok(count) => {
                 self.shared.readiness.ready(KAFKA);
                 self.next_ask = clock::monotonic() + ASK_EVERY;
+                if self.partition_count.is_none() {
+                    preflight::log(&self.shared.config);
+                }
                 if let Some(before) = self.partition_count.replace(count).filter(|before| *before != count) {
                     tracing::warn!(
                         "{} went from {before} to {count} partitions: services whose key moved begin anew on another one",
