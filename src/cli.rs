@@ -44,6 +44,8 @@ pub enum Command {
     Preflight(command::preflight::Args),
     /// Check, apply and list rule sets.
     Rules(command::rules::Args),
+    /// Make and show the keys that sign control records.
+    Keys(command::keys::Args),
     /// Print what is pending and firing, or follow the stream of transitions.
     Alerts(command::alerts::Args),
     /// Print partition by zone: role, lag, epoch, seq, digest.
@@ -65,6 +67,7 @@ impl Command {
             Self::Topics(_)
             | Self::Preflight(_)
             | Self::Rules(_)
+            | Self::Keys(_)
             | Self::Alerts(_)
             | Self::Status(_)
             | Self::Verify(_)

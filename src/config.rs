@@ -6,7 +6,9 @@ mod reader;
 
 pub use load::{ConfigError, load};
 
+use crate::wire::keyring::{PublicKey, SigningKey};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Everything an operator can set. Each field is a key of `config/bellwether.yaml`, which says what it means.
@@ -22,6 +24,8 @@ pub struct Config {
     pub kafka: Kafka,
     /// ZooKeeper.
     pub zookeeper: ZooKeeper,
+    /// Keys of control records.
+    pub control: Control,
     /// Listen address of the HTTP port.
     pub http_listen: String,
     /// Address under which other workers reach that port; empty: worked out.
@@ -85,6 +89,33 @@ pub struct ZooKeeper {
     pub path: String,
     /// Session timeout.
     pub session_timeout: Duration,
+}
+
+/// Who signs control records, and whose signatures hold. `shell::keys` reads the files.
+#[derive(Debug, Clone, Default)]
+pub struct Control {
+    /// Signs what this process writes; its public half is trusted.
+    pub key: Option<PrivateKeySource>,
+    /// Trusted beside it.
+    pub trusted: Vec<PublicKeySource>,
+}
+
+/// Where a private key is.
+#[derive(Debug, Clone)]
+pub enum PrivateKeySource {
+    /// In a PEM file.
+    File(PathBuf),
+    /// In this process: the demo's.
+    Memory(SigningKey),
+}
+
+/// Where a public key is.
+#[derive(Debug, Clone)]
+pub enum PublicKeySource {
+    /// In a PEM file.
+    File(PathBuf),
+    /// In the configuration itself.
+    Inline(PublicKey),
 }
 
 /// What `bellwether monitor` does.

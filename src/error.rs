@@ -33,6 +33,9 @@ pub enum Error {
     /// The comparison of alerts with the log.
     #[error(transparent)]
     Verify(#[from] crate::shell::verify::VerifyError),
+    /// Keys of control records.
+    #[error(transparent)]
+    Keys(#[from] crate::shell::keys::KeyError),
     /// A file.
     #[error("{path}: {source}")]
     File {
@@ -57,6 +60,7 @@ impl Error {
             Self::Store(fault) => fault.code(),
             Self::Monitor(fault) => fault.code(),
             Self::Verify(fault) => fault.code(),
+            Self::Keys(fault) => fault.code(),
             Self::File { .. } => "file",
         }
     }
@@ -74,6 +78,7 @@ impl Error {
             Self::Store(fault) => fault.is_retryable(),
             Self::Monitor(fault) => fault.is_retryable(),
             Self::Verify(fault) => fault.is_retryable(),
+            Self::Keys(fault) => fault.is_retryable(),
             Self::File { .. } => false,
         }
     }

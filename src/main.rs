@@ -31,6 +31,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Command::Topics(args) => command::topics::run(args, &config),
         Command::Preflight(args) => command::preflight::run(args, &config),
         Command::Rules(args) => command::rules::run(args, &config),
+        Command::Keys(args) => command::keys::run(args, &config),
         Command::Alerts(args) => command::alerts::run(args, &config),
         Command::Status(args) => command::status::run(args, &config),
         Command::Verify(args) => command::verify::run(args, &config),

@@ -11,7 +11,7 @@
 mod common;
 
 use bellwether::wire::{Labels, ObservationsWriter, Rejected};
-use common::{Process, Scratch, bellwether, free_port, get, now_ms, stack, succeed, wait_for};
+use common::{Process, Scratch, bellwether, control_key, free_port, get, now_ms, stack, succeed, wait_for};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -101,9 +101,10 @@ fn unreadable_records_are_kept_in_rejected_and_the_rest_is_read_on_without_zooke
         "bellwether.yaml",
         &format!(
             "cluster: {prefix}\nkafka: {{brokers: '{}', topic_prefix: {prefix}, partitions: 1}}\n\
-             zookeeper: {{hosts: '127.0.0.1:{}'}}\nhttp: {{listen: '{listen}'}}\n",
+             zookeeper: {{hosts: '127.0.0.1:{}'}}\nhttp: {{listen: '{listen}'}}\n{}",
             stack("BELLWETHER_KAFKA"),
-            free_port()
+            free_port(),
+            control_key(&scratch)
         ),
     );
     let mut writer = ObservationsWriter::new("shop").expect("it fits");

@@ -10,6 +10,9 @@
     reason = "a test that starts processes reads files and the environment, and may panic"
 )]
 
+#[path = "common/keys.rs"]
+mod keys;
+
 use bellwether::machine::{Event, Machine, Options, Position};
 use bellwether::wire::{CheckResult, Control, Labels, ObservationsWriter, RuleFile, RuleSet, Tick};
 use std::fs;
@@ -67,6 +70,10 @@ fn rules(version: i64) -> RuleSet {
     }
 }
 
+fn seal(control: &Control) -> Vec<u8> {
+    keys::signer().seal(3, control)
+}
+
 fn observations(draw: &mut Draw, clock_ms: i64) -> Vec<u8> {
     let service = format!("service-{}", draw.next(5));
     let mut writer = ObservationsWriter::new(&service).expect("a service");
@@ -110,13 +117,13 @@ fn log() -> Vec<Line> {
         clock_ms += if draw.next(400) == 0 { 60_000 } else { 0 };
         let stamp_ms = if draw.next(60) == 0 { clock_ms - 5000 } else { clock_ms };
         let position = Position { offset, append_ms: stamp_ms, log_append: draw.next(100) != 0 };
-        let tick = |wall_ms| Control::Tick(Tick { worker: "a1".to_owned(), wall_ms }).encode();
+        let tick = |wall_ms| seal(&Control::Tick(Tick { worker: "a1".to_owned(), wall_ms }));
         let value = match (at, draw.next(20)) {
-            (0, _) => Some(Control::Rules(rules(1)).encode()),
-            (1000, _) => Some(Control::Rules(rules(2)).encode()),
-            (1500, _) => Some(Control::Rules(rules(1)).encode()),
-            (2000, _) => Some(Control::Rules(rules(3)).encode()),
-            (3000, _) => Some(Control::Rules(rules(4)).encode()),
+            (0, _) => Some(seal(&Control::Rules(rules(1)))),
+            (1000, _) => Some(seal(&Control::Rules(rules(2)))),
+            (1500, _) => Some(seal(&Control::Rules(rules(1)))),
+            (2000, _) => Some(seal(&Control::Rules(rules(3)))),
+            (3000, _) => Some(seal(&Control::Rules(rules(4)))),
             (_, 0..=3) => Some(tick(clock_ms + draw.signed(2000) - 1000)),
             (_, 4) => Some((0..draw.next(200)).map(|_| u8::try_from(draw.next(256)).unwrap()).collect()),
             (_, 5) => {
@@ -165,8 +172,13 @@ fn read(bytes: &[u8]) -> Vec<Line> {
 
 /// Steps a machine through the log, so many records a batch as `sizes` say in turn, and prints each digest.
 fn feed(lines: &[Line], sizes: &[usize]) {
-    let mut machine =
-        Machine::new(Options { partition: 3, hash_key: 7, producer_time: false, snapshot_interval_ms: 0 });
+    let mut machine = Machine::new(Options {
+        partition: 3,
+        keyring: keys::keyring(),
+        hash_key: 7,
+        producer_time: false,
+        snapshot_interval_ms: 0,
+    });
     let (mut actions, mut emitted, mut refused, mut switched) = (Vec::new(), 0, 0, 0);
     let mut switches = Vec::new();
     let mut rest = lines;
@@ -258,6 +270,7 @@ fn a_single_changed_byte_shows_in_the_digest() {
     let digests = |lines: &[Line]| {
         let mut machine = Machine::new(Options {
             partition: 3,
+            keyring: keys::keyring(),
             hash_key: 7,
             producer_time: false,
             snapshot_interval_ms: 0,
@@ -274,7 +287,7 @@ fn a_single_changed_byte_shows_in_the_digest() {
         writer.sample("load", &Labels::new([("host", "h")]), START_MS + 1000, value).expect("a sample");
         Some(writer.finish())
     };
-    let set = || Line { position: position(0), value: Some(Control::Rules(rules(1)).encode()) };
+    let set = || Line { position: position(0), value: Some(seal(&Control::Rules(rules(1)))) };
     let one = digests(&[set(), Line { position: position(1), value: batch(1.0) }]);
     let other = digests(&[set(), Line { position: position(1), value: batch(1.5) }]);
     assert_eq!(one[0], other[0]);

@@ -49,7 +49,13 @@ mod log {
     type Log = Vec<(Position, Option<Vec<u8>>)>;
 
     fn options(hash_key: u64) -> Options {
-        Options { partition: 3, hash_key, producer_time: false, snapshot_interval_ms: 0 }
+        Options {
+            partition: story::STORY_PARTITION,
+            keyring: story::keys::keyring(),
+            hash_key,
+            producer_time: false,
+            snapshot_interval_ms: 0,
+        }
     }
 
     /// All stories one after the other: a log of a few thousand records with everything that stories have.

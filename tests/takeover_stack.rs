@@ -14,7 +14,7 @@ mod common;
 use bellwether::config::{self, Config};
 use bellwether::shell::kafka::{Topics, client};
 use bellwether::wire::{AlertRecord, Labels, ObservationsWriter};
-use common::{Process, Scratch, free_port, get, now_ms, stack, succeed, wait_for};
+use common::{Process, Scratch, control_key, free_port, get, now_ms, stack, succeed, wait_for};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Message, Offset, TopicPartitionList};
@@ -58,9 +58,10 @@ impl Rig {
         let text = format!(
             "cluster: {cluster}\n\
              kafka: {{brokers: '{}', topic_prefix: {cluster}, partitions: {PARTITIONS}}}\n\
-             zookeeper: {{hosts: '{}', session_timeout: 1s}}\n",
+             zookeeper: {{hosts: '{}', session_timeout: 1s}}\n{}",
             stack("BELLWETHER_KAFKA"),
-            stack("BELLWETHER_ZOOKEEPER")
+            stack("BELLWETHER_ZOOKEEPER"),
+            control_key(&scratch)
         );
         let file = scratch.write("bellwether.yaml", &text);
         let config = config::load(&[("rig".to_owned(), text)], &|_| None).expect("a sound configuration");

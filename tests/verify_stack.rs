@@ -10,11 +10,14 @@
 
 mod common;
 
+use ::bellwether::config;
 use ::bellwether::machine::{Action, ENGINE_VERSION, Event, Machine, Options, Position};
+use ::bellwether::shell::keys;
+use ::bellwether::wire::keyring::Signer;
 use ::bellwether::wire::{
     AlertRecord, Control, Labels, Marker, ObservationsWriter, RuleFile, RuleSet, Tick, Transition,
 };
-use common::{Scratch, bellwether, free_port, now_ms, stack, succeed};
+use common::{Scratch, bellwether, control_key, free_port, now_ms, stack, succeed};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -141,7 +144,7 @@ fn partitions() -> i32 {
 }
 
 /// The same little log into every partition: rules, then two hosts that go down and come back.
-fn write_observations(topic: &str) {
+fn write_observations(topic: &str, signer: &Signer) {
     let producer: BaseProducer = client().set("acks", "all").create().expect("a producer");
     let set = RuleSet {
         version: 1,
@@ -149,6 +152,9 @@ fn write_observations(topic: &str) {
         author: "test".to_owned(),
         service_label: "service".to_owned(),
         files: vec![RuleFile { name: "r.yaml".to_owned(), content: RULES.to_owned() }],
+    };
+    let tick = |partition| {
+        signer.seal(partition, &Control::Tick(Tick { worker: "w".to_owned(), wall_ms: now_ms() }))
     };
     let up = |value: f64| {
         let mut writer = ObservationsWriter::new("shop").expect("it fits");
@@ -158,9 +164,9 @@ fn write_observations(topic: &str) {
         writer.finish()
     };
     for step in [None, Some(1.0), Some(0.0), Some(1.0), Some(0.0)] {
-        let value = step.map_or_else(|| Control::Rules(set.clone()).encode(), up);
         for partition in 0..partitions() {
-            let tick = Control::Tick(Tick { worker: "w".to_owned(), wall_ms: now_ms() }).encode();
+            let value = step.map_or_else(|| signer.seal(partition, &Control::Rules(set.clone())), up);
+            let tick = tick(partition);
             for value in [&value, &tick] {
                 let record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(value);
                 producer.send(record).map_err(|(fault, _)| fault).expect("it is queued");
@@ -170,7 +176,7 @@ fn write_observations(topic: &str) {
         std::thread::sleep(Duration::from_millis(1200));
     }
     for partition in 0..partitions() {
-        let tick = Control::Tick(Tick { worker: "w".to_owned(), wall_ms: now_ms() }).encode();
+        let tick = tick(partition);
         let record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(&tick);
         producer.send(record).map_err(|(fault, _)| fault).expect("it is queued");
     }
@@ -178,15 +184,20 @@ fn write_observations(topic: &str) {
 }
 
 /// What a partition's log says.
-fn derive(topic: &str, partition: i32) -> Vec<Transition> {
+fn derive(topic: &str, partition: i32, signer: &Signer) -> Vec<Transition> {
     let mut settings = client();
     settings.set("group.id", "verify-test").set("enable.partition.eof", "true");
     let consumer: BaseConsumer = settings.create().expect("a consumer");
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, partition, Offset::Beginning).expect("a place");
     consumer.assign(&list).expect("assigned");
-    let mut machine =
-        Machine::new(Options { partition, hash_key: 7, producer_time: false, snapshot_interval_ms: 0 });
+    let mut machine = Machine::new(Options {
+        partition,
+        keyring: signer.keyring(),
+        hash_key: 7,
+        producer_time: false,
+        snapshot_interval_ms: 0,
+    });
     let mut actions = Vec::new();
     loop {
         match consumer.poll(Duration::from_secs(20)).expect("Kafka answers") {
@@ -229,15 +240,18 @@ fn equal_is_said_where_it_is_so_and_each_difference_is_told_with_its_offsets() {
     let scratch = Scratch::new("verify");
     let brokers = stack("BELLWETHER_KAFKA");
     let yaml = format!(
-        "cluster: {prefix}\nkafka: {{brokers: '{brokers}', topic_prefix: {prefix}, partitions: {}}}\n",
-        partitions()
+        "cluster: {prefix}\nkafka: {{brokers: '{brokers}', topic_prefix: {prefix}, partitions: {}}}\n{}",
+        partitions(),
+        control_key(&scratch)
     );
     let config = scratch.write("bellwether.yaml", &yaml);
     print!("{}", succeed(&["--config", &config, "topics", "apply"]));
     let observations = format!("{prefix}.observations");
-    write_observations(&observations);
+    let loaded = config::load(&[(config.clone(), yaml)], &|_| None).expect("it is right");
+    let signer = keys::signer(&loaded).expect("the key was just made");
+    write_observations(&observations, &signer);
     for (partition, (_, spoil)) in (0..).zip(KINDS) {
-        let all = derive(&observations, partition);
+        let all = derive(&observations, partition, &signer);
         assert!(all.len() >= 4, "{all:?}");
         write_alerts(&format!("{prefix}.alerts"), partition, &spoil(&all));
     }

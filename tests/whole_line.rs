@@ -15,7 +15,7 @@ mod common;
 mod http;
 
 use ::bellwether::shell::verify::{Question, Verifier};
-use common::{Process, Scratch, bellwether, free_port, get, now_ms, stack, succeed, wait_for};
+use common::{Process, Scratch, bellwether, control_key, free_port, get, now_ms, stack, succeed, wait_for};
 use http::Server;
 use serde_json::Value;
 use std::process::Command;
@@ -61,7 +61,7 @@ impl Line {
             "bellwether.yaml",
             &format!(
                 "cluster: {cluster}\nkafka: {{brokers: '{kafka}', topic_prefix: {cluster}, partitions: {PARTITIONS}}}\n\
-                 zookeeper: {{hosts: '{zookeeper}'}}\n\
+                 zookeeper: {{hosts: '{zookeeper}'}}\n{}\
                  monitor:\n  checks:\n\
                  \x20 - {{name: shop-http, service: shop, http: 'http://127.0.0.1:{}/', interval: 500ms, timeout: 400ms}}\n\
                  \x20 - {{name: broker-tcp, service: kafka, tcp: '{broker}', interval: 1s}}\n\
@@ -70,6 +70,7 @@ impl Line {
                  \x20 - {{name: worker, service: bellwether, scrape: 'http://127.0.0.1:{}/metrics', interval: 1s}}\n\
                  notify:\n  group_wait: 0s\n  group_interval: 1s\n  receivers:\n\
                  \x20 - {{name: person, webhook: 'http://127.0.0.1:{}/page'}}\n",
+                control_key(&scratch),
                 shop.port,
                 s3.trim_start_matches("http://"),
                 ports[0],

@@ -10,6 +10,9 @@
     reason = "a test waits, and may panic"
 )]
 
+#[path = "common/keys.rs"]
+mod keys;
+
 use bellwether::config::{self, Config};
 use bellwether::shell::clock;
 use bellwether::shell::http::Readiness;
@@ -42,7 +45,9 @@ fn cluster(partitions: i32) -> Cluster {
 fn config(cluster: &Cluster, zone: &str) -> Config {
     let brokers = cluster.bootstrap_servers();
     let text = format!("zone: {zone}\nworker: {zone}-1\nkafka: {{brokers: '{brokers}', partitions: 2}}");
-    config::load(&[("test".to_owned(), text)], &|_| None).expect("a configuration")
+    let mut config = config::load(&[("test".to_owned(), text)], &|_| None).expect("a configuration");
+    keys::give(&mut config);
+    config
 }
 
 fn worker(cluster: &Cluster, zone: &str, locks: &InProcessLocks) -> (Worker, Arc<Readiness>) {
@@ -71,16 +76,16 @@ fn produce(producer: &BaseProducer, partition: i32, value: &[u8]) {
     producer.flush(Duration::from_secs(5)).expect("taken");
 }
 
-fn rules() -> Vec<u8> {
+fn rules(cluster: &Cluster) -> Vec<u8> {
     let file = RuleFile { name: "rules.yaml".to_owned(), content: RULES.to_owned() };
-    Control::Rules(RuleSet {
+    let set = RuleSet {
         version: 1,
         applied_ms: clock::wall_ms(),
         author: "test".to_owned(),
         service_label: "service".to_owned(),
         files: vec![file],
-    })
-    .encode()
+    };
+    keys::signer_of(&config(cluster, "zone-a")).seal(1, &Control::Rules(set))
 }
 
 fn up(value: f64) -> Vec<u8> {
@@ -142,7 +147,7 @@ fn two_zones_emit_one_alert_once_though_the_primary_is_killed_in_mid_for() {
     let cluster = cluster(2);
     let producer: BaseProducer = settings(&cluster).create().expect("a producer");
     let locks = InProcessLocks::new(Duration::from_secs(1));
-    produce(&producer, 1, &rules());
+    produce(&producer, 1, &rules(&cluster));
     produce(&producer, 1, b"no record of ours");
     let (a, a_ready) = worker(&cluster, "zone-a", &locks);
     eventually("zone a is ready", || a_ready.reasons().is_empty());

@@ -9,6 +9,7 @@ use crate::shell::files;
 pub mod alerts;
 pub mod bench;
 pub mod demo;
+pub mod keys;
 pub mod monitor;
 pub mod notify;
 pub mod output;

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::machine::rules;
 use crate::shell::kafka::Topics;
 use crate::shell::kafka::log::{Log, Write, write};
-use crate::shell::{clock, files};
+use crate::shell::{clock, files, keys};
 use crate::wire::record::RECORD_BYTES_MAX;
 use crate::wire::{Control, RuleFile, RuleSet};
 use std::path::PathBuf;
@@ -102,17 +102,21 @@ fn checked(files: &Files) -> Result<Option<RuleSet>, Error> {
 }
 
 fn apply(config: &Config, set: RuleSet, author: Option<String>, dry_run: bool) -> Result<ExitCode, Error> {
+    let signer = keys::signer(config)?;
     let topics = Topics::new(&config.kafka.topic_prefix);
     let partitions = Log::open(config, &topics.observations)?.partitions()?;
     let newest = sets(config, &topics)?.into_iter().map(|set| set.version).max().unwrap_or(0);
     let author = author.or_else(|| files::environment("USER")).unwrap_or_default();
-    let set = RuleSet { version: newest + 1, applied_ms: clock::wall_ms(), author, ..set };
-    let (record, control) = (set.encode(), Control::Rules(set.clone()).encode());
-    if record.len().max(control.len()) > RECORD_BYTES_MAX {
+    let set = RuleSet { version: newest.saturating_add(1), applied_ms: clock::wall_ms(), author, ..set };
+    let (record, control) = (set.encode(), Control::Rules(set.clone()));
+    let controls = (0..partitions).map(|partition| (partition, signer.seal(partition, &control)));
+    let controls: Vec<(i32, Vec<u8>)> = controls.collect();
+    let longest = controls.iter().map(|(_, value)| value.len()).max().unwrap_or(0);
+    if record.len().max(longest) > RECORD_BYTES_MAX {
         eprintln!(
             "bellwether: the set takes {} bytes in one record, at most {RECORD_BYTES_MAX} are read: use fewer or \
              smaller files",
-            control.len()
+            record.len().max(longest)
         );
         return Ok(ExitCode::from(1));
     }
@@ -141,8 +145,14 @@ fn apply(config: &Config, set: RuleSet, author: Option<String>, dry_run: bool) -
         );
         return Ok(ExitCode::from(1));
     }
-    let everywhere: Vec<Write<'_>> = (0..partitions)
-        .map(|partition| Write { topic: &topics.observations, partition, key: None, value: &control })
+    let everywhere: Vec<Write<'_>> = controls
+        .iter()
+        .map(|(partition, value)| Write {
+            topic: &topics.observations,
+            partition: *partition,
+            key: None,
+            value,
+        })
         .collect();
     if let Err(fault) = write(config, &everywhere) {
         eprintln!(

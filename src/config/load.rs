@@ -4,8 +4,12 @@
 //! that has it. The defaults' own tree says which keys there are.
 
 use super::reader::{FREE_MAPPING, Found, Reader, field};
-use super::{Check, Config, Endpoint, Kafka, Monitor, Notify, Receiver, Snapshots, Target, ZooKeeper};
+use super::{
+    Check, Config, Control, Endpoint, Kafka, Monitor, Notify, PrivateKeySource, PublicKeySource, Receiver,
+    Snapshots, Target, ZooKeeper,
+};
 use crate::shell::store;
+use crate::wire::keyring::PublicKey;
 use crate::wire::yaml::Place;
 use std::time::Duration;
 use thiserror::Error;
@@ -102,6 +106,7 @@ impl Reader<'_> {
                 path: self.text("zookeeper.path"),
                 session_timeout: self.duration_at("zookeeper.session_timeout", SECOND, 5 * MINUTE),
             },
+            control: self.control(),
             http_listen: self.text("http.listen"),
             http_advertise: self.text("http.advertise"),
             takeover_after: self.duration_at("emission.takeover_after", SECOND / 2, 5 * MINUTE),
@@ -156,6 +161,23 @@ impl Reader<'_> {
             access_key,
             secret_key,
         }
+    }
+
+    fn control(&mut self) -> Control {
+        let key = Some(self.text("control.key")).filter(|path| !path.is_empty());
+        let found = self.find("control.trusted");
+        let trusted = self.strings(&found, "control.trusted").into_iter().filter_map(|text| {
+            if !text.starts_with("ed25519:") {
+                return Some(PublicKeySource::File(text.into()));
+            }
+            let key = PublicKey::from_inline(&text);
+            if key.is_none() {
+                self.fault(&found, format!("control.trusted has {text:?}; a key in the configuration itself is ed25519: and 64 hexadecimal digits, as `bellwether keys show` prints it"));
+            }
+            key.map(PublicKeySource::Inline)
+        });
+        let trusted = trusted.collect();
+        Control { key: key.map(|path| PrivateKeySource::File(path.into())), trusted }
     }
 
     fn monitor(&mut self) -> Monitor {

@@ -21,11 +21,17 @@ pub(super) struct Counters {
     pub(super) evaluations_missed: u64,
     /// Evaluations of rules that failed.
     pub(super) evaluation_failures: u64,
+    /// Control records whose seal did not hold, by reason.
+    pub(super) unauthentic: BTreeMap<&'static str, u64>,
 }
 
 impl Counters {
     pub(super) fn reject(&mut self, reason: &'static str) {
         *self.rejected.entry(reason).or_default() += 1;
+    }
+
+    pub(super) fn unauthentic(&mut self, reason: &'static str) {
+        *self.unauthentic.entry(reason).or_default() += 1;
     }
 }
 

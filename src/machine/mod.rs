@@ -32,10 +32,13 @@ mod shareable;
 pub mod snapshot;
 mod summary;
 pub mod template;
+#[cfg(test)]
+mod tests;
 
 pub use summary::{AlertStatus, RuleStatus, Summary};
 
-use crate::wire::{Batch, Control, Fault, Inbound, RuleSet, Tick, Transition};
+use crate::wire::keyring::{Keyring, Sealed};
+use crate::wire::{Batch, Control, Fault, Inbound, RuleSet, Transition};
 use clock::Clock;
 use evaluate::Turn;
 use intake::Counters;
@@ -43,6 +46,7 @@ use journal::{Context, Journal};
 use live::Live;
 use output::Outputs;
 use series::Store;
+use std::sync::Arc;
 
 /// Version of the engine's semantics: one more whenever the same log may give another digest or another transition.
 pub const ENGINE_VERSION: i32 = 2;
@@ -64,10 +68,9 @@ pub struct Position {
 pub enum Event<'a> {
     /// Samples and check results of one service.
     Observations(Position, Batch<'a>),
-    /// A worker says that time passes.
-    Tick(Position, Tick),
-    /// An operator changed the rules.
-    Rules(Position, RuleSet),
+    /// A word to the machine itself: a worker's tick, an operator's rules, or a forgery. [`Machine::step`] looks at
+    /// the seal, so that nobody who feeds a machine can forget to.
+    Control(Position, Sealed<'a>),
     /// A record that could not be read. It moves the clock and nothing else.
     Unreadable(Position, Fault),
 }
@@ -79,8 +82,7 @@ impl<'a> Event<'a> {
     pub fn read(position: Position, value: Option<&'a [u8]>) -> Self {
         match value.ok_or(Fault::Truncated { at: 0 }).and_then(Inbound::read) {
             Ok(Inbound::Observations(batch)) => Self::Observations(position, batch),
-            Ok(Inbound::Control(Control::Tick(tick))) => Self::Tick(position, tick),
-            Ok(Inbound::Control(Control::Rules(set))) => Self::Rules(position, set),
+            Ok(Inbound::Control(sealed)) => Self::Control(position, sealed),
             Err(fault) => Self::Unreadable(position, fault),
         }
     }
@@ -89,10 +91,9 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn position(&self) -> Position {
         match self {
-            Self::Observations(position, _)
-            | Self::Tick(position, _)
-            | Self::Rules(position, _)
-            | Self::Unreadable(position, _) => *position,
+            Self::Observations(position, _) | Self::Control(position, _) | Self::Unreadable(position, _) => {
+                *position
+            }
         }
     }
 }
@@ -117,11 +118,20 @@ pub enum Action {
     Cut,
 }
 
+/// What an event turned out to be once its seal was looked at.
+enum Heard<'a> {
+    Observations(Batch<'a>),
+    Control(Control),
+    Unreadable(Fault),
+}
+
 /// What a machine is told once, alike in both replicas.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Partition of the observations topic.
     pub partition: i32,
+    /// Whose control records count. Part of the digest: two machines with other keyrings are seen as different.
+    pub keyring: Arc<Keyring>,
     /// Key of the look-up table's hash, a secret of the cluster: keeps producers from choosing colliding series.
     pub hash_key: u64,
     /// Lets a producer's stamp (CreateTime) move the clock. Only for a broker that knows no LogAppendTime, such as the
@@ -154,9 +164,9 @@ impl Machine {
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self {
+            store: Store::new(options.hash_key),
             options,
             clock: Clock::default(),
-            store: Store::new(options.hash_key),
             live: Live::default(),
             outputs: Outputs::default(),
             journal: Journal::default(),
@@ -171,9 +181,10 @@ impl Machine {
         let position = event.position();
         self.next_offset = position.offset.saturating_add(1);
         self.journal.begin_record();
-        let wall_ms = match &event {
-            Event::Tick(_, tick) => Some(tick.wall_ms),
-            Event::Observations(..) | Event::Rules(..) | Event::Unreadable(..) => None,
+        let heard = self.authenticate(event);
+        let wall_ms = match &heard {
+            Heard::Control(Control::Tick(tick)) => Some(tick.wall_ms),
+            Heard::Control(Control::Rules(_)) | Heard::Observations(_) | Heard::Unreadable(_) => None,
         };
         let before_ms = self.clock.now_ms();
         let stamped = position.log_append || self.options.producer_time;
@@ -183,18 +194,34 @@ impl Machine {
         let now_ms = self.clock.now_ms().unwrap_or(0);
         self.evaluate_due(position, now_ms, out);
         self.evict(now_ms);
-        match event {
-            Event::Observations(_, batch) => {
+        match heard {
+            Heard::Observations(batch) => {
                 let latest_ms = if stamped { now_ms.max(position.append_ms) } else { now_ms };
                 self.take_in(&batch, now_ms, latest_ms);
             }
-            Event::Tick(..) => {}
-            Event::Rules(_, set) => self.switch_rules(position, &set, now_ms, out),
-            Event::Unreadable(_, fault) => out.push(Action::Reject(position, fault)),
+            Heard::Control(Control::Tick(_)) => {}
+            Heard::Control(Control::Rules(set)) => self.switch_rules(position, &set, now_ms, out),
+            Heard::Unreadable(fault) => out.push(Action::Reject(position, fault)),
         }
         let Options { partition, snapshot_interval_ms, .. } = self.options;
         if snapshot::crosses(partition, snapshot_interval_ms, before_ms, self.clock.now_ms()) {
             out.push(Action::Cut);
+        }
+    }
+
+    /// Looks at the seal of a control record. One that does not hold is counted, and as good as unreadable: the record
+    /// moves the clock by its stamp like any other and says nothing.
+    fn authenticate<'a>(&mut self, event: Event<'a>) -> Heard<'a> {
+        match event {
+            Event::Observations(_, batch) => Heard::Observations(batch),
+            Event::Unreadable(_, fault) => Heard::Unreadable(fault),
+            Event::Control(_, sealed) => match self.options.keyring.open(self.options.partition, sealed) {
+                Ok(control) => Heard::Control(control),
+                Err(why) => {
+                    self.counters.unauthentic(why.code());
+                    Heard::Unreadable(why.into())
+                }
+            },
         }
     }
 

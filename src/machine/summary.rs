@@ -32,6 +32,8 @@ pub struct Summary {
     pub samples_accepted: u64,
     /// Samples refused, by reason.
     pub rejected: BTreeMap<&'static str, u64>,
+    /// Control records whose seal did not hold, by reason.
+    pub unauthentic: BTreeMap<&'static str, u64>,
     /// Evaluations of groups.
     pub evaluations: u64,
     /// Grid points that a long silence made too many to evaluate.
@@ -105,6 +107,7 @@ impl Machine {
             firing: states().map(|state| count(state, AlertState::Firing)).sum(),
             samples_accepted: self.counters.accepted,
             rejected: self.counters.rejected.clone(),
+            unauthentic: self.counters.unauthentic.clone(),
             evaluations: self.counters.evaluations,
             evaluations_missed: self.counters.evaluations_missed,
             evaluation_failures: self.counters.evaluation_failures,

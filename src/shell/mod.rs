@@ -8,6 +8,7 @@ pub mod emitter;
 pub mod files;
 pub mod http;
 pub mod kafka;
+pub mod keys;
 pub mod lock;
 pub mod monitor;
 pub mod notify;

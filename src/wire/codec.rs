@@ -1,10 +1,12 @@
 //! Records of every topic to bytes and back. Written as Avro single-object encoding by the current schema; read from
 //! any published one.
 
+use super::keyring::{FORMAT, KeyId, SIGNATURE_BYTES, Sealed, message};
 use super::record::TIME_MS_MAX;
-use super::schema::{self, Kind};
+use super::schema::{self, HEADER_BYTES, Kind};
 use super::{
-    AlertId, AlertRecord, Batch, Control, Fault, Inbound, Labels, Marker, Rejected, RuleSet, Tick, Transition,
+    AlertId, AlertRecord, Batch, Control, Fault, Inbound, Labels, Marker, Rejected, RuleSet, Tick,
+    Transition, hex,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +25,22 @@ impl<'a> Inbound<'a> {
             }
             .map(Self::Observations),
             Kind::Control => {
-                let ControlRecord { command } = framed.decode()?;
-                command.checked().map(Self::Control)
+                let record: ControlRecord = framed.decode()?;
+                let command = record.command.checked()?;
+                // Every version of the schema begins with the signature: it covers the writer's own bytes.
+                let body = framed.body().get(SIGNATURE_BYTES..).unwrap_or_default();
+                let ControlRecord { signature, key_id, format, log, partition, .. } = record;
+                let fingerprint = framed.fingerprint();
+                Ok(Self::Control(Sealed {
+                    fingerprint,
+                    signature,
+                    body,
+                    key_id,
+                    format,
+                    log,
+                    partition,
+                    command,
+                }))
             }
             Kind::Transition | Kind::Marker | Kind::RuleSet | Kind::Rejected | Kind::Notification => {
                 Err(framed.unexpected())
@@ -33,24 +49,47 @@ impl<'a> Inbound<'a> {
     }
 }
 
-/// `control.avsc`: a record round the union, so that fields of its own can join it later.
+/// `control.avsc`: the seal round the union.
 #[derive(Deserialize)]
 #[serde(rename = "Control")]
 struct ControlRecord {
+    #[serde(with = "hex")]
+    signature: [u8; SIGNATURE_BYTES],
+    key_id: KeyId,
+    format: i32,
+    log: String,
+    partition: i32,
     command: Control,
 }
 
 #[derive(Serialize)]
 #[serde(rename = "Control")]
 struct ControlRef<'a> {
+    #[serde(with = "hex")]
+    signature: [u8; SIGNATURE_BYTES],
+    key_id: KeyId,
+    format: i32,
+    log: &'a str,
+    partition: i32,
     command: &'a Control,
 }
 
 impl Control {
-    /// The record's bytes.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        schema::encode(Kind::Control, &ControlRef { command: self })
+    /// The record's bytes; `sign` makes the signature of a message. [`super::keyring::Signer::seal`] is for callers.
+    pub(super) fn encode(
+        &self,
+        key_id: KeyId,
+        log: &str,
+        partition: i32,
+        sign: impl FnOnce(&[u8]) -> [u8; SIGNATURE_BYTES],
+    ) -> Vec<u8> {
+        let signature = [0; SIGNATURE_BYTES];
+        let record = ControlRef { signature, key_id, format: FORMAT, log, partition, command: self };
+        let mut bytes = schema::encode(Kind::Control, &record);
+        let fingerprint = schema::current_fingerprint(Kind::Control);
+        let (head, body) = bytes.split_at_mut(HEADER_BYTES + SIGNATURE_BYTES);
+        head[HEADER_BYTES..].copy_from_slice(&sign(&message(fingerprint, body)));
+        bytes
     }
 
     fn checked(self) -> Result<Self, Fault> {

@@ -1,5 +1,6 @@
 //! Why bytes could not be read.
 
+use super::keyring::Unauthentic;
 use thiserror::Error;
 
 /// Why a record was refused. The code is stable: it is the `reason` of a record in the rejected topic and the label
@@ -71,6 +72,9 @@ pub enum Fault {
         /// Schema that the fingerprint named.
         schema: &'static str,
     },
+    /// A control record that nobody signed who may.
+    #[error("a control record is not accepted: {0}")]
+    Unauthentic(Unauthentic),
 }
 
 impl Fault {
@@ -88,6 +92,7 @@ impl Fault {
             Self::DuplicateLabel => "duplicate_label",
             Self::UnexpectedSchema { .. } => "unexpected_schema",
             Self::Mismatch { .. } => "schema_mismatch",
+            Self::Unauthentic(why) => why.code(),
         }
     }
 

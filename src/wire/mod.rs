@@ -4,7 +4,7 @@
 //! | topic | schema | type |
 //! |---|---|---|
 //! | observations | `observations.avsc` | [`Batch`] (borrowed, hot path), [`ObservationsWriter`] |
-//! | observations | `control.avsc` | [`Control`] |
+//! | observations | `control.avsc` | [`Control`], sealed by [`keyring::Signer`] |
 //! | alerts | `transition.avsc`, `marker.avsc` | [`AlertRecord`] |
 //! | rules | `rule_set.avsc` | [`RuleSet`] |
 //! | rejected | `rejected.avsc` | [`Rejected`] |
@@ -19,9 +19,11 @@ mod cursor;
 pub mod exposition;
 mod fault;
 mod hex;
+pub mod keyring;
 pub mod labels;
 pub mod manifest;
 mod notification;
+mod pem;
 pub mod perfdata;
 pub mod record;
 mod schema;

@@ -1,6 +1,7 @@
 //! The records of every topic but the observations batch, as Rust types. Field by field they mirror `schemas/*.avsc`,
 //! whose doc strings are the contract with other writers and readers.
 
+use super::keyring::Sealed;
 use super::{Batch, Labels, hex};
 use serde::{Deserialize, Serialize};
 
@@ -25,11 +26,12 @@ pub const LOCK_CLAIMED: i64 = -1;
 pub enum Inbound<'a> {
     /// Samples and check results of one service. Written by any producer.
     Observations(Batch<'a>),
-    /// A word to the machine itself. Written by workers and by operators.
-    Control(Control),
+    /// A word to the machine itself, sealed: written by workers and by operators, or by somebody who wants to be
+    /// taken for one.
+    Control(Sealed<'a>),
 }
 
-/// A control record of the observations topic.
+/// What a control record of the observations topic says. [`super::keyring`] is about who may say it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Control {
     /// Time passes, and no more. Written by every worker that hosts the partition.

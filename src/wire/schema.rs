@@ -72,7 +72,7 @@ const PUBLISHED: &[Published] = &[
     },
     Published {
         kind: Kind::Control,
-        fingerprint: 0xbf6c_6b08_ae14_0f69,
+        fingerprint: 0x21a2_d2af_30bd_81ef,
         json: include_str!("../../schemas/control.avsc"),
     },
     Published {
@@ -134,6 +134,16 @@ impl<'a> Framed<'a> {
         PUBLISHED[self.version].kind
     }
 
+    /// The body as its writer wrote it.
+    pub(super) fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// The fingerprint of the writer's schema.
+    pub(super) fn fingerprint(&self) -> u64 {
+        PUBLISHED[self.version].fingerprint
+    }
+
     /// The body, where the writer's schema is the current one of its kind.
     pub(super) fn current_body(&self) -> Option<&'a [u8]> {
         (self.version == current(self.kind())).then_some(self.body)
@@ -160,7 +170,12 @@ impl<'a> Framed<'a> {
 /// Writes the framing of the current version.
 pub(super) fn put_header(out: &mut Vec<u8>, kind: Kind) {
     out.extend_from_slice(&SINGLE_OBJECT);
-    out.extend_from_slice(&PUBLISHED[current(kind)].fingerprint.to_le_bytes());
+    out.extend_from_slice(&current_fingerprint(kind).to_le_bytes());
+}
+
+/// Fingerprint of the current version.
+pub(super) fn current_fingerprint(kind: Kind) -> u64 {
+    PUBLISHED[current(kind)].fingerprint
 }
 
 /// Encodes by the current schema. Same value, same bytes: fields in the schema's order, one block an array or a map,

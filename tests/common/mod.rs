@@ -75,6 +75,15 @@ impl Scratch {
     }
 }
 
+/// A key of the test's own, as `bellwether keys generate` makes it: the line of a configuration.
+pub fn control_key(scratch: &Scratch) -> String {
+    let folder = scratch.0.join("keys");
+    if !folder.exists() {
+        succeed(&["keys", "generate", "--out", &folder.to_string_lossy()]);
+    }
+    format!("control: {{key: '{}'}}\n", folder.join("control.key").display())
+}
+
 /// A process that is killed when dropped; its output goes to a log in the scratch folder.
 pub struct Process {
     /// Its name in messages.

@@ -15,11 +15,13 @@
 
 #![allow(dead_code, unused_imports, reason = "each test that includes this module uses a part of it")]
 
+#[path = "../common/keys.rs"]
+pub mod keys;
 mod line;
 mod run;
 
 pub use line::{Input, Story, parse};
-pub use run::{Alert, Run, run, run_from};
+pub use run::{Alert, Run, STORY_PARTITION, run, run_from};
 
 use std::path::{Path, PathBuf};
 

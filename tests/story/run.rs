@@ -1,5 +1,6 @@
 //! A story through the machine.
 
+use super::keys;
 use super::line::{Input, Item, Point, Story};
 use bellwether::machine::{Action, Event, Machine, Options, Position};
 use bellwether::wire::{
@@ -9,6 +10,8 @@ use bellwether::wire::{
 /// The label that holds the service.
 pub const SERVICE: &str = "service";
 const TICK_MS: i64 = 1_000;
+/// The partition in which stories play.
+pub const STORY_PARTITION: i32 = 3;
 
 /// What came of a story.
 pub struct Run {
@@ -51,8 +54,13 @@ pub fn run(story: &Story) -> Run {
 
 /// Runs it on a log where `start_ms` is the time 0, and rule versions begin above `version`. Its text has the log's times.
 pub fn run_from(story: &Story, start_ms: i64, version: i64) -> Run {
-    let options =
-        |hash_key| Options { partition: 0, hash_key, producer_time: false, snapshot_interval_ms: 0 };
+    let options = |hash_key| Options {
+        partition: STORY_PARTITION,
+        keyring: keys::keyring(),
+        hash_key,
+        producer_time: false,
+        snapshot_interval_ms: 0,
+    };
     let mut world = World {
         machines: [Machine::new(options(1)), Machine::new(options(2))],
         out: Vec::new(),
@@ -117,7 +125,7 @@ impl World {
     fn tick(&mut self, time_ms: i64) -> Vec<String> {
         let wall_ms = (self.start_ms + time_ms + self.worker_skew_ms).max(0);
         let tick = Control::Tick(Tick { worker: "w".to_owned(), wall_ms });
-        self.record(time_ms, Some(tick.encode()))
+        self.record(time_ms, Some(seal(&tick)))
     }
 
     fn happen(&mut self, time_ms: i64, input: &Input, step: usize) -> Vec<String> {
@@ -132,7 +140,7 @@ impl World {
                     service_label: SERVICE.to_owned(),
                     files: vec![file],
                 };
-                self.record(time_ms, Some(Control::Rules(set).encode()))
+                self.record(time_ms, Some(seal(&Control::Rules(set))))
             }
             Input::Feed(steps) => {
                 let mut points = steps[step].1.as_slice();
@@ -234,6 +242,10 @@ impl World {
         }
         lines
     }
+}
+
+fn seal(control: &Control) -> Vec<u8> {
+    keys::signer().seal(STORY_PARTITION, control)
 }
 
 fn observations(points: &[Point], start_ms: i64) -> Vec<u8> {

@@ -9,6 +9,8 @@ use crate::machine::intake::Counters;
 use crate::machine::journal::Journal;
 use crate::machine::series::SampleFault;
 use crate::machine::{ENGINE_VERSION, Machine};
+use crate::wire::keyring::Unauthentic;
+use std::collections::BTreeMap;
 
 /// What a manifest says of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,7 @@ pub(super) fn write(image: &Image<'_>, to: &mut Writer<'_>) {
     to.bytes.extend_from_slice(&head.format_version.to_le_bytes());
     to.bytes.extend_from_slice(&head.engine_version.to_le_bytes());
     to.bytes.extend_from_slice(&head.partition.to_le_bytes());
+    to.bytes.extend_from_slice(&image.keyring_hash);
     to.bytes.extend_from_slice(&head.running_hash);
     to.signed(head.next_offset);
     to.number(head.seq.unsigned_abs());
@@ -48,10 +51,12 @@ pub(super) fn write(image: &Image<'_>, to: &mut Writer<'_>) {
     {
         to.number(counter);
     }
-    to.count(counters.rejected.len());
-    for (reason, count) in &counters.rejected {
-        to.text(reason);
-        to.number(*count);
+    for counts in [&counters.rejected, &counters.unauthentic] {
+        to.count(counts.len());
+        for (reason, count) in counts {
+            to.text(reason);
+            to.number(*count);
+        }
     }
 }
 
@@ -72,6 +77,9 @@ pub(super) fn read(from: &mut Reader<'_>, machine: &mut Machine) -> Result<(), S
     if partition != machine.options.partition {
         return Err(SnapshotFault::Partition { found: partition, own: machine.options.partition });
     }
+    // Whose records counted so far is in the digest. Whose count from here on is this machine's own option: else no
+    // snapshot would outlive a rotation of keys.
+    let _: [u8; 32] = from.array("the hash of the keyring")?;
     let running_hash = from.array("the running hash")?;
     machine.next_offset = from.signed("the next offset")?;
     machine.journal = Journal::at(from.ordinal("the seq")?, running_hash);
@@ -93,16 +101,27 @@ fn counters(from: &mut Reader<'_>) -> Result<Counters, SnapshotFault> {
         evaluation_failures: from.counter("failed evaluations")?,
         ..Counters::default()
     };
-    for _ in 0..from.count("reasons of rejected samples", 2)? {
-        let text = from.text("a reason of rejected samples")?;
-        let known = SampleFault::CODES.into_iter().find(|code| *code == text);
-        let Some(reason) = known else {
-            return Err(from.malformed("a reason of rejected samples", text.len() as u64, "a known one"));
-        };
-        if counters.rejected.last_key_value().is_some_and(|(last, _)| *last >= reason) {
-            return Err(from.disorder("reasons of rejected samples"));
-        }
-        counters.rejected.insert(reason, from.counter("rejected samples")?);
-    }
+    counters.rejected = reasons(from, "rejected samples", &SampleFault::CODES)?;
+    counters.unauthentic = reasons(from, "control records not accepted", &Unauthentic::CODES)?;
     Ok(counters)
+}
+
+/// Counts by reason, in order of the reasons.
+fn reasons(
+    from: &mut Reader<'_>,
+    what: &'static str,
+    known: &[&'static str],
+) -> Result<BTreeMap<&'static str, u64>, SnapshotFault> {
+    let mut counts = BTreeMap::new();
+    for _ in 0..from.count(what, 2)? {
+        let text = from.text(what)?;
+        let Some(reason) = known.iter().copied().find(|code| *code == text) else {
+            return Err(from.malformed(what, text.len() as u64, "a known reason"));
+        };
+        if counts.last_key_value().is_some_and(|(last, _)| *last >= reason) {
+            return Err(from.disorder(what));
+        }
+        counts.insert(reason, from.counter(what)?);
+    }
+    Ok(counts)
 }

@@ -71,6 +71,7 @@ const MAGIC: [u8; 4] = *b"BWsn";
 #[derive(Debug)]
 pub struct Capture {
     partition: i32,
+    keyring_hash: [u8; 32],
     next_offset: i64,
     evicted_ms: i64,
     clock: Clock,
@@ -90,6 +91,7 @@ impl Machine {
         let groups = self.live.groups.iter_mut();
         Capture {
             partition: self.options.partition,
+            keyring_hash: self.options.keyring.hash(),
             next_offset: self.next_offset,
             evicted_ms: self.evicted_ms,
             clock: self.clock.clone(),
@@ -120,6 +122,7 @@ impl Machine {
     fn image(&self) -> Image<'_> {
         Image {
             partition: self.options.partition,
+            keyring_hash: self.options.keyring.hash(),
             next_offset: self.next_offset,
             evicted_ms: self.evicted_ms,
             clock: &self.clock,
@@ -154,6 +157,7 @@ impl Capture {
     fn image(&self) -> Image<'_> {
         Image {
             partition: self.partition,
+            keyring_hash: self.keyring_hash,
             next_offset: self.next_offset,
             evicted_ms: self.evicted_ms,
             clock: &self.clock,
@@ -171,6 +175,7 @@ impl Capture {
 #[derive(Debug, Clone)]
 struct Image<'a> {
     partition: i32,
+    keyring_hash: [u8; 32],
     next_offset: i64,
     evicted_ms: i64,
     clock: &'a Clock,

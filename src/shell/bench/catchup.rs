@@ -1,7 +1,7 @@
 //! Catching up: a bare consumer and the worker's path on the same topic, in turn.
 
 use super::failed;
-use super::load::Load;
+use super::load::{self, Load};
 use crate::config::Config;
 use crate::machine::{Action, Event, Machine, Options, Position};
 use crate::shell::kafka::KafkaError;
@@ -75,8 +75,14 @@ pub fn bare(config: &Config, topic: &str, load: &Load) -> Result<Pass, KafkaErro
 pub fn worker(config: &Config, topic: &str, load: &Load) -> Result<(Pass, Held), KafkaError> {
     let resident_before = resident_bytes();
     let data = Data::start(config, topic)?;
-    let mut machine =
-        Machine::new(Options { partition: 0, hash_key: 7, producer_time: true, snapshot_interval_ms: 0 });
+    let options = Options {
+        partition: 0,
+        keyring: load::signer().keyring(),
+        hash_key: 7,
+        producer_time: true,
+        snapshot_interval_ms: 0,
+    };
+    let mut machine = Machine::new(options);
     let (lane, batches) = sync_channel(4);
     let (mut stopwatch, mut thread_before) = (Stopwatch::start(), thread_seconds());
     data.assign(0, 0, lane);

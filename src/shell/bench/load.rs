@@ -4,6 +4,7 @@
 use super::failed;
 use crate::config::Config;
 use crate::shell::kafka::{self, KafkaError};
+use crate::wire::keyring::{Signer, SigningKey};
 use crate::wire::{Control, Fault, Labels, ObservationsWriter, RuleFile, RuleSet};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
@@ -120,16 +121,22 @@ fn unfit() -> KafkaError {
     failed("encoding the bench's load")(rdkafka::error::KafkaError::Canceled)
 }
 
+/// Signs the bench's rules. Its log is nobody else's, so everybody may know this key.
+#[must_use]
+pub fn signer() -> Signer {
+    Signer::new(SigningKey::from_seed(&[b'b'; 32]), "bench")
+}
+
 fn rules() -> Vec<u8> {
     let file = RuleFile { name: "bench.yaml".to_owned(), content: RULES.to_owned() };
-    Control::Rules(RuleSet {
+    let set = RuleSet {
         version: 1,
         applied_ms: START_MS,
         author: "bench".to_owned(),
         service_label: "service".to_owned(),
         files: vec![file],
-    })
-    .encode()
+    };
+    signer().seal(0, &Control::Rules(set))
 }
 
 /// One round's records of one service.
@@ -167,9 +174,8 @@ mod tests {
     #[test]
     fn the_ten_rules_load() {
         let bytes = rules();
-        let Ok(Inbound::Control(Control::Rules(set))) = Inbound::read(&bytes) else {
-            panic!("a rule change")
-        };
+        let Ok(Inbound::Control(sealed)) = Inbound::read(&bytes) else { panic!("a control record") };
+        let Ok(Control::Rules(set)) = signer().keyring().open(0, sealed) else { panic!("a rule change") };
         let faults = rules::load(&set).err().unwrap_or_default();
         assert!(faults.is_empty(), "{faults:?}");
         assert_eq!(RULES.matches("expr").count(), 10);

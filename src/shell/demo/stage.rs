@@ -1,9 +1,12 @@
 //! Where the demo plays: librdkafka's own in-process mock of a cluster, or a real one, with topics of its own.
 
-use crate::config::{Check, Config, Endpoint, Receiver, Secret, Target};
-use crate::shell::clock;
+use crate::config::{
+    Check, Config, Control as ControlKeys, Endpoint, PrivateKeySource, Receiver, Secret, Target,
+};
+use crate::error::Error;
 use crate::shell::kafka::log::{self, Write};
 use crate::shell::kafka::{KafkaError, Topics, admin::Admin, topics};
+use crate::shell::{clock, keys};
 use crate::wire::{Control, RuleFile, RuleSet};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -25,8 +28,11 @@ pub struct Stage {
 
 impl Stage {
     /// Sets it: on `brokers`, or in this process where there are none.
-    pub fn set(base: &Config, brokers: Option<&str>) -> Result<Self, KafkaError> {
+    pub fn set(base: &Config, brokers: Option<&str>) -> Result<Self, Error> {
         let mut config = base.clone();
+        // A key of the demo's own, which ends with it.
+        let key = Some(PrivateKeySource::Memory(keys::generate()?));
+        config.control = ControlKeys { key, trusted: Vec::new() };
         config.cluster = format!("demo-{}", clock::wall_ms());
         config.kafka.topic_prefix.clone_from(&config.cluster);
         config.kafka.partitions = PARTITIONS;
@@ -70,7 +76,7 @@ impl Stage {
     }
 
     /// Puts a rule file into force on every partition.
-    pub fn apply(&self, content: &str) -> Result<(), KafkaError> {
+    pub fn apply(&self, content: &str) -> Result<(), Error> {
         let set = RuleSet {
             version: 1,
             applied_ms: clock::wall_ms(),
@@ -78,12 +84,15 @@ impl Stage {
             service_label: "service".to_owned(),
             files: vec![RuleFile { name: RULE_FILE.to_owned(), content: content.to_owned() }],
         };
-        let value = Control::Rules(set).encode();
+        let (control, signer) = (Control::Rules(set), keys::signer(&self.config)?);
         let topic = self.topics().observations;
-        let records: Vec<Write<'_>> = (0..PARTITIONS)
-            .map(|partition| Write { topic: &topic, partition, key: None, value: &value })
+        let values = (0..PARTITIONS).map(|partition| (partition, signer.seal(partition, &control)));
+        let values: Vec<(i32, Vec<u8>)> = values.collect();
+        let records: Vec<Write<'_>> = values
+            .iter()
+            .map(|(partition, value)| Write { topic: &topic, partition: *partition, key: None, value })
             .collect();
-        log::write(&self.config, &records)
+        Ok(log::write(&self.config, &records)?)
     }
 
     /// Has `service` checked twice a second and its notifications sent to `person`.

@@ -7,6 +7,7 @@
 use super::{KafkaError, Topics, client};
 use crate::config::Config;
 use crate::shell::thread;
+use crate::wire::keyring::Signer;
 use crate::wire::{Control, Rejected, Tick};
 use rdkafka::client::ClientContext;
 use rdkafka::error::KafkaError as ClientError;
@@ -45,8 +46,12 @@ enum Outgoing {
 }
 
 impl Outbox {
-    /// Starts the producer. Kafka may be away. The thread ends when the last handle is dropped.
-    pub fn start(config: &Config, topics: &Topics) -> Result<(Self, JoinHandle<()>), KafkaError> {
+    /// Starts the producer. Kafka may be away. The thread ends when the last handle is dropped. `signer` signs the ticks.
+    pub fn start(
+        config: &Config,
+        topics: &Topics,
+        signer: Signer,
+    ) -> Result<(Self, JoinHandle<()>), KafkaError> {
         let counts = Arc::new(OutboxCounts::default());
         let config = config.clone();
         let topics = topics.clone();
@@ -54,7 +59,7 @@ impl Outbox {
         let (queue, waiting) = sync_channel(QUEUE);
         let thread = {
             let counts = Arc::clone(&counts);
-            thread::spawn("outbox", move || run(&config, &topics, producer, &counts, &waiting))
+            thread::spawn("outbox", move || run(&config, &(topics, signer), producer, &counts, &waiting))
         };
         let thread = thread.map_err(|_| KafkaError::Client {
             doing: "starting the outbox",
@@ -103,7 +108,7 @@ fn producer(config: &Config, counts: &Arc<OutboxCounts>) -> Result<BaseProducer<
 
 fn run(
     config: &Config,
-    topics: &Topics,
+    what: &(Topics, Signer),
     mut producer: BaseProducer<Receipts>,
     counts: &Arc<OutboxCounts>,
     waiting: &Receiver<Outgoing>,
@@ -112,7 +117,7 @@ fn run(
         // While deliveries are awaited, their receipts are looked for often.
         let patience = if producer.in_flight_count() > 0 { 10 } else { 100 };
         match waiting.recv_timeout(Duration::from_millis(patience)) {
-            Ok(outgoing) => write(topics, &producer, counts, &outgoing),
+            Ok(outgoing) => write(what, &producer, counts, &outgoing),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
                 let _ = producer.flush(Duration::from_millis(500));
@@ -133,10 +138,15 @@ fn run(
     }
 }
 
-fn write(topics: &Topics, producer: &BaseProducer<Receipts>, counts: &OutboxCounts, outgoing: &Outgoing) {
+fn write(
+    (topics, signer): &(Topics, Signer),
+    producer: &BaseProducer<Receipts>,
+    counts: &OutboxCounts,
+    outgoing: &Outgoing,
+) {
     let (topic, partition, value) = match outgoing {
         Outgoing::Tick { partition, tick } => {
-            (&topics.observations, *partition, Control::Tick(tick.clone()).encode())
+            (&topics.observations, *partition, signer.seal(*partition, &Control::Tick(tick.clone())))
         }
         Outgoing::Reject(rejected) => (&topics.rejected, rejected.partition, rejected.encode()),
     };

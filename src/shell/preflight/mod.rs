@@ -13,7 +13,8 @@ use crate::config::Config;
 use crate::shell::kafka::admin::Admin;
 use crate::shell::kafka::log::{Log, Record};
 use crate::shell::kafka::{KafkaError, Topics, topics};
-use crate::shell::{registry, thread};
+use crate::shell::{keys, registry, thread};
+use crate::wire::keyring::Keyring;
 use crate::wire::{Control, Inbound};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,9 +38,10 @@ pub fn look(config: &Config) -> Result<Seen, KafkaError> {
         .map(|(name, found)| (name.strip_prefix(&prefix).unwrap_or(&name).to_owned(), found))
         .collect();
     let log = Log::open(config, &names.observations)?;
-    let clock_offsets_ms = match topics.get("observations") {
-        Some(found) => clock_offsets(&log, found.partitions)?,
-        None => BTreeMap::new(),
+    // Without keys nobody's tick is to be believed; that there are none, whoever needs them says.
+    let clock_offsets_ms = match (topics.get("observations"), keys::keyring(config)) {
+        (Some(found), Ok(keyring)) => clock_offsets(&log, found.partitions, &keyring)?,
+        (Some(_), Err(_)) | (None, _) => BTreeMap::new(),
     };
     let workers = registry::read_all(config, ZOOKEEPER_ANSWER).ok().map(|reports| {
         let live = |report: registry::WorkerReport| LiveWorker {
@@ -87,10 +89,11 @@ pub fn zones(log: &Log, config: &Config) -> Result<Vec<String>, KafkaError> {
 }
 
 /// By worker, the broker's stamp of its newest tick, less its own clock then: the way of the tick included.
-fn clock_offsets(log: &Log, partitions: i32) -> Result<BTreeMap<String, i64>, KafkaError> {
+fn clock_offsets(log: &Log, partitions: i32, keyring: &Keyring) -> Result<BTreeMap<String, i64>, KafkaError> {
     let mut newest: BTreeMap<String, (i64, i64)> = BTreeMap::new();
     log.read_last(0..partitions, TICK_WITHIN, |record: Record| {
-        if let Ok(Inbound::Control(Control::Tick(tick))) = Inbound::read(&record.value) {
+        let Ok(Inbound::Control(sealed)) = Inbound::read(&record.value) else { return };
+        if let Ok(Control::Tick(tick)) = keyring.open(record.partition, sealed) {
             let offset_ms = record.append_ms.saturating_sub(tick.wall_ms);
             let entry = newest.entry(tick.worker).or_insert((i64::MIN, 0));
             *entry = (*entry).max((record.append_ms, offset_ms));

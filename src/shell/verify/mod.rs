@@ -25,10 +25,13 @@ pub use replay::Replay;
 pub use verdict::{Difference, Field, Verdict};
 
 use super::kafka::{KafkaError, Topics};
+use super::keys::{self, KeyError};
 use crate::config::Config;
 use crate::machine::{ENGINE_VERSION, Options};
+use crate::wire::keyring::Keyring;
 use rdkafka::Message;
 use reader::{Isolation, Reader, position_of};
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -42,6 +45,9 @@ pub enum VerifyError {
     /// Kafka.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
+    /// Whose control records count is not known.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// There is no such partition.
     #[error("partition {partition}: topic {topic:?} has the partitions 0 to {last}")]
     NoPartition {
@@ -84,6 +90,7 @@ impl VerifyError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Kafka(fault) => fault.code(),
+            Self::Keys(fault) => fault.code(),
             Self::NoPartition { .. } => "verify_no_partition",
             Self::LogCut { .. } => "verify_log_cut",
             Self::OtherEngine { .. } => "verify_other_engine",
@@ -95,6 +102,7 @@ impl VerifyError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Kafka(fault) => fault.is_retryable(),
+            Self::Keys(fault) => fault.is_retryable(),
             Self::NoPartition { .. } | Self::LogCut { .. } | Self::OtherEngine { .. } => false,
         }
     }
@@ -113,6 +121,7 @@ pub struct Question {
 pub struct Verifier {
     observations: Reader,
     alerts: Reader,
+    keyring: Arc<Keyring>,
     question: Question,
 }
 
@@ -133,6 +142,7 @@ impl Verifier {
     pub fn open(config: &Config, question: Question) -> Result<Self, VerifyError> {
         let topics = Topics::new(&config.kafka.topic_prefix);
         Ok(Self {
+            keyring: keys::keyring(config)?,
             observations: Reader::open(config, &topics.observations, Isolation::Uncommitted)?,
             alerts: Reader::open(config, &topics.alerts, Isolation::Committed)?,
             question,
@@ -154,6 +164,7 @@ impl Verifier {
         }
         let options = Options {
             partition,
+            keyring: Arc::clone(&self.keyring),
             hash_key: 0,
             producer_time: self.question.producer_time,
             snapshot_interval_ms: 0,

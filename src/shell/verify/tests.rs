@@ -3,9 +3,14 @@
 
 use super::*;
 use crate::machine::Position;
+use crate::wire::keyring::{Signer, SigningKey};
 use crate::wire::{AlertRecord, Control, Labels, Marker, ObservationsWriter, RuleFile, RuleSet, Transition};
 
 const RULES: &str = "groups:\n- name: g\n  interval: 1s\n  rules:\n  - {alert: Down, expr: up == 0, annotations: {v: '{{ $value }}'}}\n";
+
+fn signer() -> Signer {
+    Signer::new(SigningKey::from_seed(&[1; 32]), "test/test.observations")
+}
 
 type Log = Vec<(Position, Vec<u8>)>;
 
@@ -18,7 +23,7 @@ fn log(seconds: i64) -> Log {
         service_label: "service".to_owned(),
         files: vec![RuleFile { name: "r.yaml".to_owned(), content: RULES.to_owned() }],
     };
-    let mut values = vec![(0, Control::Rules(set).encode())];
+    let mut values = vec![(0, signer().seal(0, &Control::Rules(set)))];
     for second in 0..seconds {
         let mut writer = ObservationsWriter::new("shop").expect("a service");
         for host in 0..3 {
@@ -37,7 +42,13 @@ fn log(seconds: i64) -> Log {
 }
 
 fn options() -> Options {
-    Options { partition: 0, hash_key: 0, producer_time: false, snapshot_interval_ms: 0 }
+    Options {
+        partition: 0,
+        keyring: signer().keyring(),
+        hash_key: 0,
+        producer_time: false,
+        snapshot_interval_ms: 0,
+    }
 }
 
 fn derive(log: &Log) -> Vec<Transition> {

@@ -32,9 +32,11 @@ use crate::shell::kafka::assignment::Applied;
 use crate::shell::kafka::consumer::Data;
 use crate::shell::kafka::outbox::Outbox;
 use crate::shell::kafka::{KafkaError, Topics};
+use crate::shell::keys;
 use crate::shell::lock::LockService;
 use crate::shell::registry::{PartitionReport, WorkerReport};
 use crate::shell::thread;
+use crate::wire::keyring::Keyring;
 use host::Host;
 use rdkafka::error::KafkaError as ClientError;
 use std::collections::BTreeMap;
@@ -75,6 +77,7 @@ struct Shared {
     doors: Doors,
     producer_time: bool,
     hash_key: u64,
+    keyring: Arc<Keyring>,
     metrics: Metrics,
     readiness: Arc<Readiness>,
     applied: Arc<Applied>,
@@ -111,9 +114,11 @@ impl Ending {
 }
 
 impl Worker {
-    /// Starts it. Neither Kafka nor ZooKeeper needs to be there: `/-/ready` says what is awaited.
+    /// Starts it. Neither Kafka nor ZooKeeper needs to be there: `/-/ready` says what is awaited. The key that signs its
+    /// ticks does.
     pub fn start(options: WorkerOptions) -> Result<Self, Error> {
         let WorkerOptions { config, lock, producer_time, metrics, readiness, http } = options;
+        let (signer, keyring) = (keys::signer(&config)?, keys::keyring(&config)?);
         let report = Arc::new(Shown {
             report: Mutex::new(WorkerReport {
                 worker: config.worker.clone(),
@@ -129,7 +134,7 @@ impl Worker {
         let applied = Arc::new(Applied::default());
         let data = Data::start(&config, &topics.observations)?;
         let doors = Doors::start(&config, &lock)?;
-        let (outbox, outbox_thread) = Outbox::start(&config, &topics)?;
+        let (outbox, outbox_thread) = Outbox::start(&config, &topics, signer)?;
         readiness.not_ready(host::KAFKA, format!("no answer yet from {}", config.kafka.brokers));
         tracing::info!(
             worker = config.worker,
@@ -140,6 +145,7 @@ impl Worker {
         );
         let shared = Arc::new(Shared {
             hash_key: hash_key(&config.cluster),
+            keyring,
             config: Arc::new(config),
             topics,
             lock,

@@ -116,6 +116,7 @@ pub(super) fn host(shared: &Arc<Shared>, partition: i32, ending: &Ending, slot: 
     let now = clock::monotonic();
     let options = Options {
         partition,
+        keyring: Arc::clone(&shared.keyring),
         hash_key: shared.hash_key,
         producer_time: shared.producer_time,
         snapshot_interval_ms: 0,

@@ -1,3 +1,4 @@
+use crate::wire::keyring::{Signer, SigningKey};
 use crate::wire::{
     AlertId, AlertRecord, AlertState, Control, Fault, Inbound, Labels, Marker, Reason, Rejected, RuleFile,
     RuleSet, Tick, Transition,
@@ -44,6 +45,14 @@ fn marker() -> Marker {
     }
 }
 
+fn signer() -> Signer {
+    Signer::new(SigningKey::from_seed(&[1; 32]), "test")
+}
+
+fn seal(control: &Control) -> Vec<u8> {
+    signer().seal(0, control)
+}
+
 fn rule_set() -> RuleSet {
     RuleSet {
         version: 3,
@@ -63,9 +72,9 @@ fn every_type_is_read_back_as_it_was_written() {
     assert_eq!(AlertRecord::read(&record.encode()), Ok(record));
     assert_eq!(RuleSet::read(&rule_set().encode()), Ok(rule_set()));
     for control in [Control::Tick(Tick { worker: "w".into(), wall_ms: 8 }), Control::Rules(rule_set())] {
-        let bytes = control.encode();
+        let bytes = seal(&control);
         let Ok(Inbound::Control(read)) = Inbound::read(&bytes) else { panic!("no control record") };
-        assert_eq!(read, control);
+        assert_eq!(signer().keyring().open(0, read), Ok(control));
     }
     let rejected = Rejected {
         reason: "truncated".into(),
@@ -123,7 +132,7 @@ fn a_record_on_the_wrong_topic_is_refused_by_name() {
 
 #[test]
 fn cut_and_padded_records_are_refused() {
-    let whole = Control::Rules(rule_set()).encode();
+    let whole = seal(&Control::Rules(rule_set()));
     for end in 0..whole.len() {
         assert!(Inbound::read(&whole[..end]).is_err(), "cut at {end}");
     }
@@ -134,10 +143,11 @@ fn cut_and_padded_records_are_refused() {
 #[test]
 fn bounds_of_the_doc_strings_hold() {
     let code = |bytes: Vec<u8>| Inbound::read(&bytes).expect_err("refused").code();
-    assert_eq!(code(Control::Tick(Tick { worker: String::new(), wall_ms: -1 }).encode()), "out_of_bounds");
-    assert_eq!(code(Control::Rules(RuleSet { version: 0, ..rule_set() }).encode()), "out_of_bounds");
+    let early = Control::Tick(Tick { worker: String::new(), wall_ms: -1 });
+    assert_eq!(code(seal(&early)), "out_of_bounds");
+    assert_eq!(code(seal(&Control::Rules(RuleSet { version: 0, ..rule_set() }))), "out_of_bounds");
     let anonymous = RuleSet { service_label: String::new(), ..rule_set() };
-    assert_eq!(code(Control::Rules(anonymous).encode()), "out_of_bounds");
+    assert_eq!(code(seal(&Control::Rules(anonymous))), "out_of_bounds");
     let zeroth = AlertRecord::Transition(Box::new(Transition { seq: 0, ..transition() }));
     assert_eq!(AlertRecord::read(&zeroth.encode()).expect_err("refused").code(), "out_of_bounds");
 }
