@@ -107,9 +107,13 @@ impl Drop for Rig {
     }
 }
 
+/// Every partition is hosted and has caught up. (A worker that hosts none yet is ready, too.)
 fn ready(worker: &Running) {
     wait_for(&format!("{} to be ready", worker.zone), LIMIT, || {
-        get(&worker.address, "/-/ready").filter(|(status, _)| *status == 200)
+        let (_, metrics) = get(&worker.address, "/metrics")?;
+        let caught_up = |line: &&str| line.starts_with("bellwether_caught_up{") && line.ends_with(" 1");
+        let all = metrics.lines().filter(caught_up).count() == usize::try_from(PARTITIONS).expect("a few");
+        all.then(|| get(&worker.address, "/-/ready").filter(|(status, _)| *status == 200))?
     });
 }
 

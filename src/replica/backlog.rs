@@ -1,8 +1,12 @@
 //! The transitions that are not out yet, in order, with the running hash at each: what a standby keeps, and what a
 //! primary emits from.
 //!
-//! The backlog is bounded. When it is full the emission thread stops taking from the machine, whose bounded queue
-//! fills in turn: the partition lags, nothing is lost, and memory stays where it is.
+//! The backlog is bounded. When it is full, one of two things happens, and [`super::Replica`] says which:
+//!
+//! - It *forgets* all that waits and keeps only where it is: the newest `seq` and the running hash there. The machine goes
+//!   on. Where markers advance past that `seq`, nothing was lost; see `promotion.rs` for when they do not.
+//! - The emission thread stops taking from the machine, whose bounded queue fills in turn: the partition lags, nothing is
+//!   lost, and memory stays where it is.
 
 use std::collections::VecDeque;
 
@@ -110,6 +114,18 @@ impl Backlog {
             self.bytes -= first.derived.bytes.len();
             self.waiting.pop_front();
         }
+    }
+
+    /// Keeps no transition, only where it is.
+    pub(super) fn forget_all(&mut self) {
+        self.floor = self.head();
+        self.waiting.clear();
+        self.bytes = 0;
+    }
+
+    /// The newest transition that is no longer kept: one can emit only what comes after it.
+    pub(super) fn floor(&self) -> i64 {
+        self.floor.0
     }
 
     /// The running hash at `seq`, where it is still known.

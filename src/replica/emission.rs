@@ -17,14 +17,9 @@ impl Replica {
         actions.push(Action::Initialise);
     }
 
-    /// Without the lock, although another may hold it: safe by the fence.
-    pub(super) fn take_over(&mut self, reason: Reason, actions: &mut Vec<Action>) {
-        self.overrode_lock = self.lock == Lock::Theirs;
-        self.promote(reason, actions);
-    }
-
     pub(super) fn initialised(&mut self, actions: &mut Vec<Action>) {
         if self.role == Role::Initialising {
+            self.count_promotion();
             self.go(Role::ReadingBack, Reason::Initialised, actions);
             actions.push(Action::ReadBack);
         }
@@ -49,21 +44,29 @@ impl Replica {
             return;
         }
         if marker.map_or(0, |marker| marker.seq) < self.out.seq {
-            return self.step_back(Reason::MarkerWentBack, BACKOFF_MS_MAX, actions);
+            return self.refuse(Reason::MarkerWentBack, actions);
         }
         if let Some(marker) = marker {
-            let other_topic = !marker.topic_id.is_empty()
-                && !self.options.topic_id.is_empty()
-                && marker.topic_id != self.options.topic_id;
-            if other_topic {
-                return self.step_back(Reason::ForeignMarker, BACKOFF_MS_MAX, actions);
-            }
+            self.look(marker, actions);
             self.adopt(marker, actions);
-            self.epoch_seen = self.epoch_seen.max(marker.epoch);
+        }
+        if let Some(reason) = self.unfit() {
+            return self.refuse(reason, actions);
+        }
+        if self.has_forgotten() {
+            self.ask_rederive(actions);
+            return self.step_back(Reason::Forgotten, BACKOFF_MS, actions);
         }
         self.epoch = self.epoch_seen + 1;
         self.committed_ms = None;
+        self.refused = None;
         self.go(Role::Primary, Reason::MarkerRead, actions);
+    }
+
+    pub(super) fn marker_missing(&mut self, actions: &mut Vec<Action>) {
+        if self.role == Role::ReadingBack {
+            self.refuse(Reason::MarkerMissing, actions);
+        }
     }
 
     pub(super) fn read_back_failed(&mut self, actions: &mut Vec<Action>) {
@@ -87,8 +90,11 @@ impl Replica {
         let Some(out) = self.committing.take() else { return };
         if out.seq >= self.out.seq {
             self.out = out;
+            self.advanced = (self.now_ms, self.clock_ms);
             self.backlog.forget(out.seq);
         }
+        // It can emit: from now on only what it emits itself is needed whole.
+        self.keeps_all = false;
         self.committed_ms = Some(self.now_ms);
         if took_ms > SLOW_COMMIT_MS && self.role == Role::Primary {
             self.start_over(Reason::CommitSlow, actions);
@@ -122,6 +128,7 @@ impl Replica {
 
     /// One transaction: everything that waits, up to a chunk, and a marker.
     pub(super) fn commit(&mut self, actions: &mut Vec<Action>) {
+        // A gap would be final: readers wait at it for good.
         let (first, out) = match self.backlog.chunk() {
             Some((first, last, running_hash)) => {
                 let out = Out {
@@ -135,6 +142,7 @@ impl Replica {
             }
             None => (self.out.seq + 1, self.out),
         };
+        assert!(first == self.out.seq + 1, "about to emit seq {first} after {}", self.out.seq);
         self.committing = Some(out);
         let marker = Marker {
             seq: out.seq,
@@ -167,12 +175,13 @@ impl Replica {
         let backoff_ms = (BACKOFF_MS << self.fences.min(5)).min(BACKOFF_MS_MAX);
         self.fences += 1;
         self.fenced_ms = self.now_ms;
-        self.lock_only = Some((self.now_ms + LOCK_ONLY_MS, self.epoch));
+        // A successor that has not shown itself yet is left alone for a while.
+        self.lock_only = (self.epoch_seen <= self.epoch).then_some((self.now_ms + LOCK_ONLY_MS, self.epoch));
         self.step_back(reason, backoff_ms, actions);
     }
 
     /// Gives the lock to whoever gets further, and waits.
-    fn step_back(&mut self, reason: Reason, backoff_ms: i64, actions: &mut Vec<Action>) {
+    pub(super) fn step_back(&mut self, reason: Reason, backoff_ms: i64, actions: &mut Vec<Action>) {
         self.fenced_until_ms = self.now_ms + backoff_ms;
         self.committing = None;
         self.release(actions);

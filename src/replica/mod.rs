@@ -11,7 +11,7 @@
 //!    │  └── primary's process proved dead, or ──────┘   └── a commit failed, or took over a second ┘   │
 //!    │      own transition unseen for too long                                                         │
 //!    │                                                                                                 │
-//!    └────────────────── after a back-off ──────────────── Fenced ◀── fenced, or no progress ──────────┘
+//!    └─────────── after a back-off ─────────── Fenced ◀── fenced, no progress, or refused ─────────────┘
 //! ```
 //!
 //! Why it is right, in four sentences. Both replicas derive the same transitions with the same dense `seq`, so it only
@@ -28,6 +28,7 @@ mod backlog;
 pub mod choice;
 mod claim;
 mod emission;
+mod promotion;
 mod state;
 mod tail;
 #[cfg(test)]
@@ -72,10 +73,12 @@ pub struct Event {
 pub enum Input {
     /// From the machine thread: transitions, dense and in order, starting after the last that it gave.
     Derived(Vec<Derived>),
-    /// From the machine thread: the log's clock, milliseconds since the epoch.
+    /// From the machine thread, after the transitions of the records before `offset`.
     Progress {
-        /// The partition's clock.
+        /// The partition's clock, milliseconds since the epoch.
         clock_ms: i64,
+        /// Offset after the last record applied.
+        offset: i64,
     },
     /// From the machine thread: it has reached the end of the log once since it started.
     CaughtUp,
@@ -99,6 +102,9 @@ pub enum Input {
     InitialiseFailed(Failure),
     /// Answer to [`Action::ReadBack`]: the last marker, none if the partition holds none.
     ReadBack(Option<Box<Marker>>),
+    /// Answer to [`Action::ReadBack`]: there is no marker, and the partition has lost its first records. What is out is
+    /// not known.
+    MarkerMissing,
     /// Answer to [`Action::ReadBack`]: the end was not reached in time.
     ReadBackFailed,
     /// Answer to [`Action::Commit`]: it is out.
@@ -183,6 +189,20 @@ pub enum Action {
         /// Worker that wrote the marker.
         worker: String,
     },
+    /// The emission thread logs it and shows it: the observations topic has, or had, another number of partitions when
+    /// that marker was written. Services whose key moved began anew on another partition.
+    PartitionsChanged {
+        /// The marker's.
+        theirs: i32,
+        /// This replica's.
+        ours: i32,
+    },
+    /// The machine thread ends this replica, rebuilds the partition from a snapshot whose `seq` is at most `seq`, and makes
+    /// a new one. This one has forgotten transitions that are not out, and does nothing more. Once.
+    Rederive {
+        /// The last transition that is known to be out.
+        seq: i64,
+    },
     /// The emission thread ends.
     Stopped,
 }
@@ -226,21 +246,23 @@ impl Role {
 pub const LEGAL: &[(Role, Role)] = &[
     (Role::Standby, Role::Locking),          // the lock is free
     (Role::Standby, Role::Initialising),     // takeover without the lock
+    (Role::Standby, Role::Fenced),           // what is out cannot be built upon
     (Role::Standby, Role::Stopping),         //
     (Role::Locking, Role::Initialising),     // the lock is won, or takeover without it
-    (Role::Locking, Role::Standby),          // another worker was faster, or has an operator's word
-    (Role::Locking, Role::Stopping),         //
+    (Role::Locking, Role::Standby), // another worker was faster, has an operator's word, or something was forgotten
+    (Role::Locking, Role::Fenced),  // what is out cannot be built upon
+    (Role::Locking, Role::Stopping), //
     (Role::Initialising, Role::ReadingBack), // every earlier primary is fenced
-    (Role::Initialising, Role::Fenced),      // a newer primary fenced this one, or no progress
-    (Role::Initialising, Role::Stopping),    //
-    (Role::ReadingBack, Role::Primary),      // what is out is known
-    (Role::ReadingBack, Role::Fenced),       // no progress, or the partition cannot be trusted
-    (Role::ReadingBack, Role::Stopping),     //
-    (Role::Primary, Role::Initialising),     // a commit failed or was slow: start over
-    (Role::Primary, Role::Fenced),           // a newer primary exists
-    (Role::Primary, Role::Stopping),         //
-    (Role::Fenced, Role::Standby),           // the back-off has passed
-    (Role::Fenced, Role::Stopping),          //
+    (Role::Initialising, Role::Fenced), // a newer primary fenced this one, or no progress
+    (Role::Initialising, Role::Stopping), //
+    (Role::ReadingBack, Role::Primary), // what is out is known
+    (Role::ReadingBack, Role::Fenced), // no progress, or the partition cannot be trusted
+    (Role::ReadingBack, Role::Stopping), //
+    (Role::Primary, Role::Initialising), // a commit failed or was slow: start over
+    (Role::Primary, Role::Fenced),  // a newer primary exists
+    (Role::Primary, Role::Stopping), //
+    (Role::Fenced, Role::Standby),  // the back-off has passed
+    (Role::Fenced, Role::Stopping), //
 ];
 
 /// Why a role changed. Each word is used alike in logs, metrics and status.
@@ -278,6 +300,14 @@ pub enum Reason {
     ForeignMarker,
     /// The last marker is older than one that was seen before: the alerts partition lost records.
     MarkerWentBack,
+    /// The alerts partition holds no marker and has lost its first records: what is out is not known.
+    MarkerMissing,
+    /// The last marker was written by an engine whose semantics this one does not know.
+    NewerEngine,
+    /// The machine is past the record that caused the marker's transition, and has derived fewer transitions.
+    ShorterHistory,
+    /// Transitions that are not out were forgotten: the partition is derived again from a snapshot.
+    Forgotten,
     /// The back-off has passed.
     BackoffPassed,
     /// The worker stops, or gives the partition away.
@@ -305,8 +335,56 @@ impl Reason {
             Self::NoProgress => "no_progress",
             Self::ForeignMarker => "foreign_marker",
             Self::MarkerWentBack => "marker_went_back",
+            Self::MarkerMissing => "marker_missing",
+            Self::NewerEngine => "newer_engine",
+            Self::ShorterHistory => "shorter_history",
+            Self::Forgotten => "forgotten",
             Self::BackoffPassed => "backoff_passed",
             Self::StopRequested => "stop_requested",
+        }
+    }
+    /// What an operator can do where this reason keeps a replica from emitting; none for reasons that pass by themselves.
+    #[must_use]
+    pub fn remedy(self) -> Option<&'static str> {
+        match self {
+            Self::ForeignMarker => Some(
+                "its last marker was written over another observations topic: was the topic deleted and created again? \
+                 Point kafka.topic_prefix at a new set of topics, or delete and create the alerts topic, too",
+            ),
+            Self::MarkerWentBack => Some(
+                "the alerts partition has lost records that this worker has seen (unclean election, truncation?): \
+                 compare it with `bellwether verify`, then restart this worker to accept what is there",
+            ),
+            Self::MarkerMissing => Some(
+                "the alerts partition has no marker left, so nobody knows what is out: was its retention shorter than a \
+                 time without any primary? Delete and create the alerts topic to begin anew (what fires now is told again)",
+            ),
+            Self::NewerEngine => Some(
+                "its last marker was written by a newer version of Bellwether: upgrade this worker, or let a newer one \
+                 be primary",
+            ),
+            Self::ShorterHistory => Some(
+                "this worker has derived fewer alerts from the same records than are out: its state is of a shorter \
+                 history (a log that lost its beginning, a foreign snapshot?). Restart it, so that it restores a snapshot; \
+                 `bellwether snapshots list` says which there are",
+            ),
+            Self::Started
+            | Self::LockFree
+            | Self::LockHeld
+            | Self::LockAcquired
+            | Self::Claimed
+            | Self::ProcessGone
+            | Self::TransitionUnseen
+            | Self::Initialised
+            | Self::MarkerRead
+            | Self::CommitSlow
+            | Self::CommitFailed
+            | Self::ProducerFenced
+            | Self::NewerEpoch
+            | Self::NoProgress
+            | Self::Forgotten
+            | Self::BackoffPassed
+            | Self::StopRequested => None,
         }
     }
 }

@@ -4,6 +4,7 @@ use super::backlog::{Backlog, Bounds};
 use super::claim::Claim;
 use super::{Action, Derived, Event, HEARTBEAT_MS, Input, LEGAL, LockEvent, Reason, Role};
 use crate::wire::Marker;
+use std::collections::VecDeque;
 
 /// What a replica is told once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,13 @@ pub struct Options {
     pub bounds: Bounds,
     /// Primary by an operator's word, whatever other workers' locks say: its markers tell them to stand back.
     pub standalone: bool,
+}
+
+/// What the newest marker says besides how far the partition is out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) topic_id: String,
+    pub(super) engine_version: i32,
 }
 
 /// What this replica knows of the lock.
@@ -78,9 +86,9 @@ pub(super) struct Ahead {
 /// Another worker that holds the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Holder {
-    worker: String,
+    pub(super) worker: String,
     /// Newest epoch known when it was first seen to hold it.
-    epoch: i64,
+    pub(super) epoch: i64,
 }
 
 /// One partition's emission, in one worker. See the module.
@@ -92,7 +100,26 @@ pub struct Replica {
     pub(super) now_ms: i64,
     /// The log's clock.
     pub(super) clock_ms: i64,
-    pub(super) caught_up_ms: Option<i64>,
+    /// Offset after the last record that the machine has applied.
+    pub(super) applied: i64,
+    /// When the machine reached the end of the log, and what it had derived then.
+    pub(super) caught_up: Option<(i64, i64)>,
+    /// No transition that is not out may be forgotten: everything is needed to begin with.
+    pub(super) keeps_all: bool,
+    /// Since when the oldest of the forgotten transitions has waited, and its append time.
+    pub(super) forgotten: Option<(i64, i64)>,
+    pub(super) rederive_asked: bool,
+    /// When `out` last advanced, by the wall clock and by the log's.
+    pub(super) advanced: (i64, i64),
+    pub(super) facts: Option<Facts>,
+    /// What the last read-back was refused for.
+    pub(super) refused: Option<Reason>,
+    /// Partition count of the newest marker, where it is another than ours.
+    pub(super) partitions_told: Option<i32>,
+    /// When this replica was promoted in the last minute, out of standby.
+    pub(super) promotions: VecDeque<i64>,
+    /// Since when the lock is free, and whether a primary that went over its last holder's head may take it first.
+    pub(super) free: (i64, bool),
     pub(super) tail_reached: bool,
     pub(super) lock: Lock,
     pub(super) holder: Option<Holder>,
@@ -122,6 +149,8 @@ pub struct Replica {
     pub(super) fences: u32,
     /// Only the lock promotes, until this time or a newer epoch than the one given.
     pub(super) lock_only: Option<(i64, i64)>,
+    /// The promotion under way comes out of standby: no start-over.
+    pub(super) rising: bool,
     /// It took over although that same holder still has the lock.
     pub(super) overrode_lock: bool,
     /// A planned stop: until when it waits for what is not out.
@@ -141,7 +170,17 @@ impl Replica {
             reason: Reason::Started,
             now_ms,
             clock_ms: 0,
-            caught_up_ms: None,
+            applied: 0,
+            caught_up: None,
+            keeps_all: true,
+            forgotten: None,
+            rederive_asked: false,
+            advanced: (now_ms, 0),
+            facts: None,
+            refused: None,
+            partitions_told: None,
+            promotions: VecDeque::new(),
+            free: (now_ms, false),
             tail_reached: false,
             lock: Lock::Unknown,
             holder: None,
@@ -161,6 +200,7 @@ impl Replica {
             fenced_ms: now_ms,
             fences: 0,
             lock_only: None,
+            rising: false,
             overrode_lock: false,
             stop_until_ms: now_ms,
             stopped: false,
@@ -197,10 +237,10 @@ impl Replica {
         self.backlog.head()
     }
 
-    /// How many transitions wait to be seen out.
+    /// How many transitions wait to be seen out, the forgotten among them.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.backlog.len()
+        usize::try_from(self.backlog.head().0 - self.out.seq).unwrap_or(0)
     }
 
     /// The transitions of a commit, in order.
@@ -211,7 +251,19 @@ impl Replica {
     /// Whether the emission thread should stop taking from the machine for now.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.backlog.is_full()
+        self.backlog.is_full() && !self.may_forget()
+    }
+
+    /// Whether it has forgotten transitions that are not out.
+    #[must_use]
+    pub fn has_forgotten(&self) -> bool {
+        self.backlog.floor() > self.out.seq
+    }
+
+    /// Why it may not emit, where an operator has to do something about it: [`Reason::remedy`] says what.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Reason> {
+        self.refused.or_else(|| self.unfit())
     }
 
     /// Transaction id of the lock node's creation, where this worker holds the lock.
@@ -234,8 +286,11 @@ impl Replica {
         self.now_ms = self.now_ms.max(event.now_ms);
         match event.input {
             Input::Derived(transitions) => self.derived(transitions, actions),
-            Input::Progress { clock_ms } => self.clock_ms = self.clock_ms.max(clock_ms),
-            Input::CaughtUp => self.caught_up_ms = self.caught_up_ms.or(Some(self.now_ms)),
+            Input::Progress { clock_ms, offset } => {
+                self.clock_ms = self.clock_ms.max(clock_ms);
+                self.applied = self.applied.max(offset);
+            }
+            Input::CaughtUp => self.caught_up = self.caught_up.or(Some((self.now_ms, self.backlog.head().0))),
             Input::Tick => {}
             Input::Seen(marker) => self.seen(&marker, actions),
             Input::TailReached => self.tail_reached = true,
@@ -244,6 +299,7 @@ impl Replica {
             Input::Initialised => self.initialised(actions),
             Input::InitialiseFailed(failure) => self.initialise_failed(failure, actions),
             Input::ReadBack(marker) => self.read_back(marker.as_deref(), actions),
+            Input::MarkerMissing => self.marker_missing(actions),
             Input::ReadBackFailed => self.read_back_failed(actions),
             Input::Committed { took_ms } => self.committed(took_ms, actions),
             Input::CommitFailed(failure) => self.commit_failed(failure, actions),
@@ -257,8 +313,12 @@ impl Replica {
     fn derived(&mut self, transitions: Vec<Derived>, actions: &mut Vec<Action>) {
         for derived in transitions {
             self.backlog.push(derived, self.now_ms);
+            if self.backlog.is_full() {
+                // Behind the marker (replaying): what it says is out never waits.
+                self.settle(actions);
+                self.forget_where_full();
+            }
         }
-        // Behind the marker (replaying): what it says is out never waits.
         self.settle(actions);
     }
 
@@ -268,16 +328,17 @@ impl Replica {
             self.compare(&ahead, actions);
         }
         self.backlog.forget(self.out.seq);
+        self.forgotten = self.forgotten.filter(|_| self.has_forgotten());
+        if self.caught_up.is_some_and(|(_, head)| self.out.seq >= head) {
+            self.keeps_all = false;
+        }
     }
 
     // ---- the alerts partition's side
 
     /// A marker that is out. Whoever wrote it: what it covers is out.
     fn seen(&mut self, marker: &Marker, actions: &mut Vec<Action>) {
-        if marker.epoch >= self.epoch_seen {
-            self.epoch_seen = marker.epoch;
-            self.emitter = Some(marker.worker.clone());
-        }
+        self.look(marker, actions);
         self.claim.see(marker, self.now_ms);
         if self.lock_only.is_some_and(|(_, epoch)| marker.epoch > epoch) {
             self.lock_only = None;
@@ -294,6 +355,9 @@ impl Replica {
     pub(super) fn adopt(&mut self, marker: &Marker, actions: &mut Vec<Action>) {
         if marker.seq < self.out.seq {
             return;
+        }
+        if marker.seq > self.out.seq {
+            self.advanced = (self.now_ms, self.clock_ms);
         }
         self.out = Out::of(marker);
         self.ahead = Some(Ahead {
@@ -324,6 +388,10 @@ impl Replica {
 
     fn lock_changed(&mut self, event: LockEvent, actions: &mut Vec<Action>) {
         self.overrode_lock &= matches!(event, LockEvent::Held { .. });
+        if event == LockEvent::Free && self.lock != Lock::Free {
+            let overridden = self.holder.as_ref().is_some_and(|holder| !self.is_primary(&holder.worker));
+            self.free = (self.now_ms, overridden);
+        }
         if !matches!(event, LockEvent::Held { .. }) {
             self.holder = None;
         }
@@ -348,7 +416,7 @@ impl Replica {
                         self.release(actions);
                         self.go(Role::Standby, Reason::Claimed, actions);
                     }
-                    Role::Locking => self.promote(Reason::LockAcquired, actions),
+                    Role::Locking => self.rise(Reason::LockAcquired, actions),
                     Role::Initialising | Role::ReadingBack | Role::Primary => {}
                     Role::Standby | Role::Fenced | Role::Stopping => self.release(actions),
                 }
@@ -356,7 +424,7 @@ impl Replica {
         }
     }
 
-    fn acquire(&mut self, actions: &mut Vec<Action>) {
+    pub(super) fn acquire(&mut self, actions: &mut Vec<Action>) {
         self.lock = Lock::Asked;
         actions.push(Action::Acquire);
     }
@@ -368,56 +436,11 @@ impl Replica {
         }
     }
 
-    // ---- the peers' side
-
-    /// Proof of death promotes at once, or never: a replica that could not use it has the lock and the takeover bound.
-    fn primary_dead(&mut self, worker: &str, actions: &mut Vec<Action>) {
-        let may = matches!(self.role, Role::Standby | Role::Locking)
-            && self.caught_up_ms.is_some()
-            && self.tail_reached
-            && !self.is_lock_only()
-            && !self.is_claimed();
-        if may && self.is_primary(worker) {
-            self.take_over(Reason::ProcessGone, actions);
-        }
-    }
-
-    /// Whether that worker is, as far as this replica knows, the one that emits or is about to.
-    fn is_primary(&self, worker: &str) -> bool {
-        match &self.holder {
-            // It took the lock after the newest marker was written, by whomever.
-            Some(holder) if holder.epoch == self.epoch_seen => holder.worker == worker,
-            // The newest marker is the holder's own, or of a primary that went over its head.
-            Some(_) | None => self.emitter.as_deref() == Some(worker),
-        }
-    }
-
-    fn is_lock_only(&self) -> bool {
-        self.lock_only.is_some_and(|(until_ms, _)| self.now_ms < until_ms)
-    }
-
-    /// Whether to stand back for another worker's claim.
-    fn is_claimed(&self) -> bool {
-        !self.options.standalone && self.claim.is_held(self.now_ms)
-    }
-
     // ---- what follows from where it stands
 
     fn pursue(&mut self, actions: &mut Vec<Action>) {
         match self.role {
-            Role::Standby => {
-                if self.is_takeover_due() {
-                    self.take_over(Reason::TransitionUnseen, actions);
-                } else if self.lock == Lock::Free && self.caught_up_ms.is_some() && !self.is_claimed() {
-                    self.go(Role::Locking, Reason::LockFree, actions);
-                    self.acquire(actions);
-                }
-            }
-            Role::Locking => {
-                if self.is_takeover_due() {
-                    self.take_over(Reason::TransitionUnseen, actions);
-                }
-            }
+            Role::Standby | Role::Locking => self.pursue_promotion(actions),
             Role::Initialising | Role::ReadingBack => {}
             Role::Primary => {
                 // A primary by takeover takes the lock as soon as its last holder is gone.
@@ -436,20 +459,6 @@ impl Replica {
             }
             Role::Stopping => self.pursue_stop(actions),
         }
-    }
-
-    /// A transition of its own is older than the bound, by the log's clock and by the wall's, and not out. A full
-    /// backlog stands in for the log's clock: it has stopped the machine, and the clock with it.
-    fn is_takeover_due(&self) -> bool {
-        let (Some(caught_up_ms), true) = (self.caught_up_ms, self.tail_reached) else { return false };
-        if self.is_lock_only() {
-            return false;
-        }
-        let bound_ms = self.options.takeover_after_ms;
-        self.backlog.oldest().is_some_and(|(since_ms, append_ms)| {
-            self.now_ms - since_ms.max(caught_up_ms) > bound_ms
-                && (self.clock_ms - append_ms > bound_ms || self.backlog.is_full())
-        })
     }
 
     pub(super) fn go(&mut self, to: Role, reason: Reason, actions: &mut Vec<Action>) {

@@ -1,7 +1,9 @@
 //! Stories of one replica: what happens to it, and what it wants done.
 
+mod flapping;
 mod model;
 
+use super::promotion::YIELD_MS;
 use super::*;
 
 const TAKEOVER_MS: i64 = 2_000;
@@ -64,7 +66,7 @@ impl Story {
     /// Time passes, by the wall clock and by the log's.
     fn pass(&mut self, ms: i64) -> String {
         self.now_ms += ms;
-        self.on(Input::Progress { clock_ms: self.now_ms })
+        self.on(Input::Progress { clock_ms: self.now_ms, offset: self.replica.head().0 * 10 + 1 })
     }
 }
 
@@ -83,6 +85,8 @@ fn word(action: &Action) -> String {
             format!("{} -> {} ({})", from.code(), to.code(), reason.code())
         }
         Action::Diverged { seq, worker, .. } => format!("diverged from {worker} at {seq}"),
+        Action::PartitionsChanged { theirs, ours } => format!("{theirs} partitions, {ours} now"),
+        Action::Rederive { seq } => format!("rederive from {seq}"),
         Action::Stopped => "stopped".into(),
     }
 }
@@ -198,13 +202,166 @@ fn takeover_needs_both_clocks_and_starts_to_count_when_the_replay_is_over() {
     assert_eq!(b.pass(TAKEOVER_MS + 1), "standby -> initialising (transition_unseen); init");
 }
 
+/// As `worker`, with room for ten transitions.
+fn small(worker: &str) -> Story {
+    let mut story = Story::of(worker);
+    story.replica.options.bounds.backlog_transitions = 10;
+    story.replica = Replica::new(story.replica.options.clone(), 0);
+    story
+}
+
 #[test]
-fn a_full_backlog_stands_in_for_the_clock_that_it_has_stopped() {
-    let mut a = Story::standby(0);
-    a.derive(1..=i64::try_from(BACKLOG_TRANSITIONS_MAX).unwrap());
-    assert!(a.replica.is_full());
+fn a_full_backlog_stands_in_for_the_clock_and_the_end_that_it_keeps_the_machine_from() {
+    let mut a = small("a");
+    a.on(Input::TailReached);
+    a.on(held());
+    a.derive(1..=9);
     a.now_ms += TAKEOVER_MS + 1;
-    assert_eq!(a.on(Input::Tick), "standby -> initialising (transition_unseen); init");
+    assert_eq!(a.on(Input::Tick), "", "still replaying");
+    assert_eq!(a.derive(10..=10), "standby -> initialising (transition_unseen); init");
+    assert!(a.replica.is_full(), "what is needed to begin with is not forgotten");
+    a.on(Input::Initialised);
+    assert_eq!(a.on(read_back(1, 3)), "reading_back -> primary (marker_read); commit 4..=10 epoch 2");
+}
+
+#[test]
+fn a_standby_forgets_rather_than_stop_its_machine_and_markers_pass_the_place() {
+    let mut a = small("a");
+    a.derive(1..=3);
+    a.on(Input::TailReached);
+    a.on(Input::CaughtUp);
+    a.on(seen("b", 1, 3));
+    a.derive(4..=13);
+    assert!(!a.replica.is_full() && a.replica.has_forgotten());
+    assert_eq!(a.replica.waiting(), 10, "they are not out, all the same");
+    a.derive(14..=15);
+    a.on(seen("b", 1, 12));
+    assert!(a.replica.has_forgotten());
+    a.on(seen("b", 1, 13));
+    assert!(!a.replica.has_forgotten());
+    a.on(Input::Lock(LockEvent::Free));
+    a.on(Input::Lock(LockEvent::Acquired { czxid: 9 }));
+    a.on(Input::Initialised);
+    assert_eq!(a.on(read_back(1, 13)), "reading_back -> primary (marker_read); commit 14..=15 epoch 2");
+}
+
+#[test]
+fn a_standby_that_is_to_rise_with_a_hole_is_derived_again_and_does_nothing_else() {
+    let forgetful = || {
+        let mut a = small("a");
+        a.derive(1..=3);
+        a.on(Input::TailReached);
+        a.on(Input::CaughtUp);
+        a.on(seen("b", 1, 3));
+        a.on(held());
+        a.derive(4..=13);
+        a
+    };
+    let mut a = forgetful();
+    assert_eq!(a.on(dead("b")), "rederive from 3");
+    assert_eq!(a.on(Input::Lock(LockEvent::Free)), "");
+    assert_eq!(a.pass(60_000), "", "asked once, and emits nothing");
+
+    assert_eq!(forgetful().on(Input::Lock(LockEvent::Free)), "rederive from 3");
+    assert_eq!(forgetful().pass(TAKEOVER_MS + 1), "rederive from 3", "the forgotten count as unseen");
+
+    let mut c = small("a");
+    c.on(Input::TailReached);
+    c.on(Input::CaughtUp);
+    c.on(Input::Lock(LockEvent::Free));
+    c.derive(1..=10);
+    assert_eq!(
+        c.on(Input::Lock(LockEvent::Acquired { czxid: 9 })),
+        "rederive from 0; release; locking -> standby (forgotten)"
+    );
+
+    let mut d = Story::of("a");
+    d.replica.options.derived = (5, hash_at(5));
+    d.replica = Replica::new(d.replica.options.clone(), 0);
+    d.on(Input::TailReached);
+    d.on(Input::CaughtUp);
+    assert_eq!(d.on(Input::Lock(LockEvent::Free)), "rederive from 0", "a snapshot that is past the marker");
+}
+
+#[test]
+fn a_primary_forgets_nothing_and_keeps_its_machine_waiting() {
+    let mut a = small("a");
+    a.on(Input::TailReached);
+    a.on(Input::CaughtUp);
+    a.on(Input::Lock(LockEvent::Free));
+    a.on(Input::Lock(LockEvent::Acquired { czxid: 9 }));
+    a.on(Input::Initialised);
+    a.on(Input::ReadBack(None));
+    assert_eq!(a.derive(1..=20), "");
+    assert!(a.replica.is_full() && !a.replica.has_forgotten());
+    assert_eq!(a.on(Input::Committed { took_ms: 5 }), "commit 1..=20 epoch 1");
+}
+
+#[test]
+fn a_slow_primary_is_not_taken_over_from_while_it_gets_on() {
+    let mut a = Story::standby(9);
+    a.on(held());
+    for seq in 1..=5 {
+        assert_eq!(a.pass(TAKEOVER_MS - 1), "");
+        assert_eq!(a.on(seen("b", 1, seq)), "");
+    }
+    assert_eq!(a.pass(TAKEOVER_MS), "");
+    assert_eq!(a.pass(1), "standby -> initialising (transition_unseen); init");
+}
+
+#[test]
+fn a_free_lock_is_left_for_a_moment_to_whoever_went_over_its_holders_head() {
+    let mut c = Story::standby(0);
+    c.on(seen("a", 1, 0));
+    c.on(Input::Lock(LockEvent::Held { worker: "a".into() }));
+    c.on(seen("b", 2, 0));
+    assert_eq!(c.on(Input::Lock(LockEvent::Free)), "", "a was dead, b is primary and takes its lock");
+    assert_eq!(c.pass(YIELD_MS - 1), "");
+    assert_eq!(c.pass(1), "standby -> locking (lock_free); acquire", "b is dead, too");
+}
+
+#[test]
+fn what_is_out_may_be_such_that_nobody_must_go_on_from_it() {
+    let lock = |a: &mut Story| a.on(Input::Lock(LockEvent::Free));
+    let newest = |marker: Marker| {
+        let mut a = Story::standby(3);
+        a.pass(1);
+        a.on(Input::Seen(Box::new(marker)));
+        a
+    };
+    let mut newer = newest(Marker { engine_version: 2, ..marker("b", 1, 3) });
+    assert_eq!(lock(&mut newer), "renew; standby -> fenced (newer_engine)");
+    assert_eq!(newer.on(dead("b")), "");
+    assert_eq!(newer.replica.refusal(), Some(Reason::NewerEngine));
+    assert!(Reason::NewerEngine.remedy().is_some());
+
+    let mut foreign = newest(Marker { topic_id: "t2".into(), ..marker("b", 1, 3) });
+    assert_eq!(lock(&mut foreign), "renew; standby -> fenced (foreign_marker)");
+
+    // The machine is past offset 40 and has derived three: there ought to be four.
+    let short = Marker { input_offset: 30, ..marker("b", 1, 4) };
+    let mut shorter = newest(short);
+    assert_eq!(shorter.on(dead("b")), "renew; standby -> fenced (shorter_history)");
+    assert_eq!(shorter.pass(BACKOFF_MS_MAX), "fenced -> standby (backoff_passed)");
+    assert_eq!(lock(&mut shorter), "renew; standby -> fenced (shorter_history)");
+    let mut behind = newest(marker("b", 1, 4));
+    assert_eq!(lock(&mut behind), "standby -> locking (lock_free); acquire", "merely behind");
+
+    let mut aged = Story::standby(3);
+    lock(&mut aged);
+    aged.on(Input::Lock(LockEvent::Acquired { czxid: 9 }));
+    aged.on(Input::Initialised);
+    assert_eq!(aged.on(Input::MarkerMissing), "release; renew; reading_back -> fenced (marker_missing)");
+    assert_eq!(aged.replica.refusal(), Some(Reason::MarkerMissing));
+}
+
+#[test]
+fn another_partition_count_is_told_once_and_stops_nobody() {
+    let mut a = Story::standby(0);
+    let grown = |epoch| Input::Seen(Box::new(Marker { partition_count: 4, ..marker("b", epoch, 0) }));
+    assert_eq!(a.on(grown(1)), "4 partitions, 8 now");
+    assert_eq!(a.on(grown(2)), "");
+    assert_eq!(a.on(Input::Lock(LockEvent::Free)), "standby -> locking (lock_free); acquire");
 }
 
 fn dead(worker: &str) -> Input {
@@ -377,21 +534,39 @@ fn a_successor_that_never_wrote_a_marker_is_succeeded_in_the_end() {
 #[test]
 fn each_fence_of_a_minute_doubles_the_back_off() {
     let mut a = Story::primary();
-    for backoff_ms in [1_000, 2_000, 4_000] {
+    for (seq, backoff_ms) in [(1, 1_000), (2, 2_000), (3, 4_000)] {
         let epoch = a.replica.epoch();
-        assert_eq!(
-            a.on(seen("b", epoch + 1, 0)),
-            "release; renew; primary -> fenced (newer_epoch)",
-            "a marker of a newer epoch tells before any commit does"
+        let told = a.on(seen("b", epoch + 1, 0));
+        assert!(
+            told.ends_with("renew; primary -> fenced (newer_epoch)"),
+            "a marker of a newer epoch tells before any commit does: {told}"
         );
         assert_eq!(a.pass(backoff_ms - 1), "");
         assert_eq!(a.pass(1), "fenced -> standby (backoff_passed)");
-        a.on(Input::Lock(LockEvent::Free));
-        a.on(Input::Lock(LockEvent::Acquired { czxid: 9 }));
+        // Nobody else emits, or a promoted replica would not rise again so soon.
+        a.derive(seq..=seq);
+        assert!(a.pass((2 * TAKEOVER_MS) << seq).starts_with("standby -> initialising (transition_unseen)"));
         a.on(Input::Initialised);
-        a.on(read_back(epoch + 1, 0));
+        a.on(read_back(epoch + 1, seq - 1));
         a.on(Input::Committed { took_ms: 5 });
     }
+}
+
+#[test]
+fn a_second_promotion_in_a_minute_needs_something_that_nobody_emits() {
+    let mut a = Story::primary();
+    a.on(seen("b", 2, 0));
+    assert_eq!(a.pass(BACKOFF_MS), "fenced -> standby (backoff_passed)");
+    assert_eq!(a.on(Input::Lock(LockEvent::Free)), "", "b may have lost its session, and emits");
+    assert_eq!(a.derive(1..=1), "");
+    assert_eq!(a.pass(499), "");
+    assert_eq!(a.pass(1), "standby -> locking (lock_free); acquire");
+
+    let mut quiet = Story::primary();
+    quiet.on(seen("b", 2, 0));
+    quiet.pass(BACKOFF_MS);
+    quiet.on(Input::Lock(LockEvent::Free));
+    assert_eq!(quiet.pass(60_000), "standby -> locking (lock_free); acquire", "later it is as ever");
 }
 
 #[test]

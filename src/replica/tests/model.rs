@@ -2,9 +2,12 @@
 //! protocol: an EndTxn may arrive again, late), a lock that can be lost at any time, processes that die. Two replicas
 //! run the production code; a list of bytes chooses what happens next, so a failing run shrinks to a short one.
 //!
+//! Backlogs are small, so that standbys forget, and a process begins at any snapshot that is not past the marker.
+//! Deaths are told where there was one, and where there was none.
+//!
 //! Checked after every step: each `seq` is committed once, in order, without a gap, with the bytes that the machine
 //! derives. Checked at the end, when faults have stopped: everything is out, and the last marker's hash is right.
-//! Two planted bugs show that the model can tell.
+//! Three planted bugs show that the model can tell.
 
 use super::*;
 use proptest::prelude::*;
@@ -20,6 +23,8 @@ enum Plant {
     ReadBeforeInit,
     /// The producer is kept after a commit that failed or was slow.
     KeepProducer,
+    /// A process begins at the newest snapshot, although nobody emitted what it has swallowed.
+    NewestSnapshot,
 }
 
 #[derive(Clone)]
@@ -78,6 +83,8 @@ enum Work {
     Acquire,
     Release,
     Renew,
+    /// The partition is derived again: a new replica.
+    Rederive,
     /// Only where it is planted.
     ReadEarly,
     Init,
@@ -92,7 +99,8 @@ struct Process {
     replica: Replica,
     /// The emission thread is inside these; it takes nothing else before they are done.
     work: VecDeque<Work>,
-    lock_events: VecDeque<LockEvent>,
+    /// From the lock and from the peers.
+    news: VecDeque<Input>,
     derived: i64,
     followed: usize,
     handle: Option<u32>,
@@ -108,10 +116,15 @@ struct World {
     processes: Vec<Process>,
 }
 
-fn replica(worker: usize, now_ms: i64) -> Replica {
-    let mut story = Story::of(if worker == 0 { "a" } else { "b" });
-    story.replica.step(Event { now_ms, input: Input::Tick }, &mut Vec::new());
-    story.replica
+fn name(worker: usize) -> String {
+    if worker == 0 { "a".into() } else { "b".into() }
+}
+
+/// One that begins at a snapshot taken after transition `seq`.
+fn replica(worker: usize, seq: i64, now_ms: i64) -> Replica {
+    let bounds = Bounds { chunk_transitions: 3, backlog_transitions: 5, ..Bounds::default() };
+    let options = Story::of(&name(worker)).replica.options;
+    Replica::new(Options { derived: (seq, hash_at(seq)), bounds, ..options }, now_ms)
 }
 
 impl World {
@@ -120,9 +133,9 @@ impl World {
             Self { plant, log: Log::default(), now_ms: 0, holder: None, czxid: 0, processes: Vec::new() };
         for worker in 0..2 {
             world.processes.push(Process {
-                replica: replica(worker, 0),
+                replica: replica(worker, 0, 0),
                 work: VecDeque::new(),
-                lock_events: VecDeque::new(),
+                news: VecDeque::new(),
                 derived: 0,
                 followed: 0,
                 handle: None,
@@ -141,20 +154,28 @@ impl World {
         }
         self.step(worker, Input::TailReached);
         let event = self.lock_state(worker);
-        self.processes[worker].lock_events.push_back(event);
+        self.processes[worker].news.push_back(Input::Lock(event));
+    }
+
+    /// A snapshot that is there to begin from: not past the marker, unless that is the planted bug.
+    fn snapshot(&self, choice: u8) -> i64 {
+        let marker = self.log.last_marker().map_or(0, |marker| marker.seq);
+        let newest = self.processes.iter().map(|process| process.derived).max().unwrap_or(0);
+        if self.plant == Plant::NewestSnapshot { newest } else { i64::from(choice) % (marker + 1) }
     }
 
     fn lock_state(&mut self, worker: usize) -> LockEvent {
         match self.holder {
             None => LockEvent::Free,
             Some(holder) if holder == worker => LockEvent::Acquired { czxid: self.czxid },
-            Some(holder) => LockEvent::Held { worker: holder.to_string() },
+            Some(holder) => LockEvent::Held { worker: name(holder) },
         }
     }
 
     fn free(&mut self) {
         self.holder = None;
-        self.processes.iter_mut().for_each(|process| process.lock_events.push_back(LockEvent::Free));
+        let free = || Input::Lock(LockEvent::Free);
+        self.processes.iter_mut().for_each(|process| process.news.push_back(free()));
     }
 
     fn step(&mut self, worker: usize, input: Input) {
@@ -180,7 +201,8 @@ impl World {
                     entries.push_back(Entry::Marker(marker));
                     Work::Commit { entries, begun: false }
                 }
-                Action::RoleChanged { .. } => continue,
+                Action::RoleChanged { .. } | Action::PartitionsChanged { .. } => continue,
+                Action::Rederive { .. } => Work::Rederive,
                 Action::Diverged { seq, .. } => panic!("the replicas differ at {seq}"),
                 Action::Stopped => unreachable!("nobody stops them"),
             };
@@ -198,11 +220,11 @@ impl World {
                 if free {
                     self.holder = Some(worker);
                     self.czxid += 1;
-                    let held = LockEvent::Held { worker: worker.to_string() };
-                    self.processes[1 - worker].lock_events.push_back(held);
+                    let held = LockEvent::Held { worker: name(worker) };
+                    self.processes[1 - worker].news.push_back(Input::Lock(held));
                 }
                 let event = self.lock_state(worker);
-                self.processes[worker].lock_events.push_back(event);
+                self.processes[worker].news.push_back(Input::Lock(event));
             }
             Work::Release => {
                 if self.holder == Some(worker) {
@@ -211,6 +233,10 @@ impl World {
             }
             Work::Renew if self.plant == Plant::KeepProducer => {}
             Work::Renew => process.handle = None,
+            Work::Rederive => {
+                let seq = self.snapshot(fate);
+                self.begin(worker, seq);
+            }
             Work::ReadEarly => process.read_early = self.log.last_marker(),
             Work::Init => {
                 let keep = self.plant == Plant::KeepProducer && process.handle.is_some();
@@ -222,7 +248,7 @@ impl World {
             Work::ReadBack => {
                 let marker = match self.plant {
                     Plant::ReadBeforeInit => process.read_early.take(),
-                    Plant::Nothing | Plant::KeepProducer => self.log.last_marker(),
+                    Plant::Nothing | Plant::KeepProducer | Plant::NewestSnapshot => self.log.last_marker(),
                 };
                 self.step(worker, Input::ReadBack(marker));
             }
@@ -273,6 +299,8 @@ impl World {
         }
         let process = &mut self.processes[worker];
         match what % 4 {
+            // Its thread takes nothing from the machine.
+            0 if process.replica.is_full() => self.step(worker, Input::Tick),
             0 => {
                 let count = i64::from(what / 4 % 3 + 1).min(TRANSITIONS - process.derived);
                 let from = process.derived + 1;
@@ -287,11 +315,12 @@ impl World {
             }
             1 => {
                 let clock_ms = self.now_ms + TRANSITIONS * 1_000;
-                self.step(worker, Input::Progress { clock_ms });
+                let offset = process.derived * 10 + 1;
+                self.step(worker, Input::Progress { clock_ms, offset });
             }
             2 => {
-                if let Some(event) = process.lock_events.pop_front() {
-                    self.step(worker, Input::Lock(event));
+                if let Some(news) = process.news.pop_front() {
+                    self.step(worker, news);
                 }
             }
             _ => {
@@ -304,15 +333,25 @@ impl World {
         }
     }
 
-    fn crash(&mut self, worker: usize) {
+    fn crash(&mut self, worker: usize, detail: u8) {
+        if detail.is_multiple_of(2) {
+            let dead = Input::PrimaryDead { worker: name(worker) };
+            self.processes[1 - worker].news.push_back(dead);
+        }
+        let seq = self.snapshot(detail);
+        self.begin(worker, seq);
+    }
+
+    /// A new replica, of a process or of a partition that begins at a snapshot.
+    fn begin(&mut self, worker: usize, seq: i64) {
         if self.holder == Some(worker) {
             self.free();
         }
         let process = &mut self.processes[worker];
-        process.replica = replica(worker, self.now_ms);
+        process.replica = replica(worker, seq, self.now_ms);
         process.work.clear();
-        process.lock_events.clear();
-        (process.derived, process.handle, process.read_early) = (0, None, None);
+        process.news.clear();
+        (process.derived, process.handle, process.read_early) = (seq, None, None);
         self.start(worker);
     }
 
@@ -323,10 +362,15 @@ impl World {
             0..=5 => self.work(worker, detail),
             6..=10 => self.take(worker, detail),
             11 | 12 => self.now_ms += i64::from(detail) * 20,
-            13 => self.crash(worker),
+            13 => self.crash(worker, detail),
+            // Nobody has died.
+            14 if detail >= 160 => {
+                let dead = Input::PrimaryDead { worker: name(1 - worker) };
+                self.processes[worker].news.push_back(dead);
+            }
             14 => {
                 if let Some(holder) = self.holder.filter(|_| detail < 128) {
-                    self.processes[holder].lock_events.push_back(LockEvent::Lost);
+                    self.processes[holder].news.push_back(Input::Lock(LockEvent::Lost));
                     self.free();
                 }
             }
@@ -346,7 +390,7 @@ impl World {
         for _ in 0..600 {
             self.now_ms += 200;
             for worker in 0..2 {
-                for what in [0, 1, 2, 3, 3, 3, 3] {
+                for what in [0, 1, 2, 2, 3, 3, 3, 3] {
                     self.take(worker, what);
                     while !self.processes[worker].work.is_empty() {
                         self.work(worker, 7);
@@ -437,4 +481,38 @@ fn the_model_finds_a_producer_kept_after_a_bad_commit() {
     let found = found(Plant::KeepProducer, 2_000);
     println!("producer kept after a bad commit: {found} of 2000 runs find it");
     assert!(found > 0);
+}
+
+#[test]
+fn the_model_finds_a_snapshot_that_is_past_the_marker() {
+    let found = found(Plant::NewestSnapshot, 2_000);
+    println!("newest snapshot: {found} of 2000 runs find it");
+    assert!(found > 0);
+}
+
+/// How often standbys forget in the runs of the property above, and how often that matters.
+#[test]
+fn the_model_forgets_and_derives_again() {
+    let (mut forgot, mut again) = (0, 0);
+    let mut state: u64 = 0x2545_f491_4f6c_dd1d;
+    let mut byte = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    for _ in 0..500 {
+        let mut world = World::new(Plant::Nothing);
+        for _ in 0..600 {
+            world.choose(byte(), byte());
+            let processes = world.processes.iter();
+            forgot += processes.clone().filter(|process| process.replica.has_forgotten()).count();
+            again += processes
+                .filter(|process| process.work.iter().any(|work| matches!(work, Work::Rederive)))
+                .count();
+        }
+        assert_eq!(world.fault_after_healing(), None);
+    }
+    println!("forgotten in {forgot} states, to be derived again in {again}");
+    assert!(forgot > 100 && again > 10);
 }

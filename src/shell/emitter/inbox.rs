@@ -11,10 +11,17 @@ use thiserror::Error;
 /// Messages of the machine that wait before its thread is held up.
 const MACHINE_MAX: usize = 256;
 
-/// The emission thread has ended: nothing is emitted any more.
+/// The emission thread takes nothing more of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the emission thread of this partition has ended")]
-pub struct Closed;
+pub enum Closed {
+    /// It has ended: nothing is emitted any more.
+    #[error("the emission thread of this partition has ended")]
+    Ended,
+    /// It has forgotten transitions that are not out: the partition is to be rebuilt from a snapshot whose `seq` is at most
+    /// the marker's, with a new machine and a new emission thread.
+    #[error("alerts that are not out were forgotten, and are to be derived again from a snapshot")]
+    Rederive,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -23,7 +30,7 @@ struct State {
     /// The place in the alerts partition was lost.
     tail_lost: bool,
     killed: bool,
-    closed: bool,
+    closed: Option<Closed>,
 }
 
 #[derive(Debug, Default)]
@@ -66,9 +73,15 @@ impl Inbox {
         self.lock().killed
     }
 
+    /// The machine is told to begin anew, as soon as it sends or while it waits to.
+    pub(super) fn put_rederive(&self) {
+        self.lock().closed.get_or_insert(Closed::Rederive);
+        self.drained.notify_all();
+    }
+
     /// Nothing is taken any more: whoever waits to send is told.
     pub(super) fn close(&self) {
-        self.lock().closed = true;
+        self.lock().closed.get_or_insert(Closed::Ended);
         self.filled.notify_one();
         self.drained.notify_all();
     }
@@ -103,11 +116,11 @@ pub struct Sender(pub(super) Arc<Inbox>);
 impl Sender {
     /// Waits while the emission thread is behind: Kafka may be away, and memory is bounded.
     pub fn send(&self, message: FromMachine) -> Result<(), Closed> {
-        let full = |state: &mut State| state.machine.len() >= MACHINE_MAX && !state.closed;
+        let full = |state: &mut State| state.machine.len() >= MACHINE_MAX && state.closed.is_none();
         let waited = self.0.drained.wait_while(self.0.lock(), full);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-        if state.closed {
-            return Err(Closed);
+        if let Some(closed) = state.closed {
+            return Err(closed);
         }
         state.machine.push_back(message);
         drop(state);

@@ -139,11 +139,11 @@ impl Thread {
                 FromMachine::CaughtUp => caught_up = true,
             }
         }
-        if let Some(progress) = progress {
-            inputs.push(Input::Progress { clock_ms: progress.clock_ms });
-        }
         if !derived.is_empty() {
             inputs.push(Input::Derived(derived));
+        }
+        if let Some(progress) = progress {
+            inputs.push(Input::Progress { clock_ms: progress.clock_ms, offset: progress.offset });
         }
         if caught_up {
             inputs.push(Input::CaughtUp);
@@ -196,6 +196,24 @@ impl Thread {
                 );
                 self.show(|status| status.divergences += 1);
             }
+            Action::PartitionsChanged { theirs, ours } => {
+                tracing::warn!(
+                    partition = self.options.partition,
+                    theirs,
+                    ours,
+                    "the last marker was written when the observations topic had {theirs} partitions, now it has {ours}: \
+                     services whose key moved begin anew on another partition"
+                );
+                self.show(|status| status.partitions_before = Some(theirs));
+            }
+            Action::Rederive { seq } => {
+                tracing::warn!(
+                    partition = self.options.partition,
+                    seq,
+                    "alerts after seq {seq} were forgotten while nobody emitted them: deriving them again from a snapshot"
+                );
+                self.inbox.put_rederive();
+            }
             Action::Stopped => self.stopped = true,
         }
         None
@@ -213,6 +231,7 @@ impl Thread {
 
     fn read_back(&mut self) -> Input {
         match self.options.doors.follower.last_marker(self.options.partition, READ_BACK) {
+            Ok(tail) if tail.marker.is_none() && tail.low_offset > 0 => Input::MarkerMissing,
             Ok(tail) => Input::ReadBack(tail.marker.map(Box::new)),
             Err(fault) => {
                 self.trouble(&fault);
@@ -294,6 +313,8 @@ impl Thread {
         status.unsent = self.replica.waiting();
         status.czxid = self.replica.lock_czxid();
         status.diverged = self.replica.is_diverged();
+        status.refusal = self.replica.refusal();
+        status.forgotten = self.replica.has_forgotten();
         change(&mut status);
     }
 }

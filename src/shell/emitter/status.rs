@@ -44,8 +44,15 @@ pub struct EmitterStatus {
     pub czxid: Option<i64>,
     /// What stands between this partition and its lock service or its alerts partition; none if nothing does.
     pub trouble: Option<String>,
-    /// Whether a marker showed another history than ours.
+    /// Whether a marker showed another history than ours: this worker must write no snapshot of the partition.
     pub diverged: bool,
+    /// Why it may not emit until an operator acts; [`Reason::remedy`] says how.
+    pub refusal: Option<Reason>,
+    /// Whether transitions that are not out were forgotten. Markers may still pass them; else the partition is derived
+    /// again.
+    pub forgotten: bool,
+    /// Partitions that the observations topic had when the last marker was written, where it is another number now.
+    pub partitions_before: Option<i32>,
     /// The machine's last word.
     pub progress: Option<Progress>,
     /// Whether the machine has reached the end of the log once.
@@ -78,6 +85,9 @@ impl EmitterStatus {
             czxid: None,
             trouble: None,
             diverged: false,
+            refusal: None,
+            forgotten: false,
+            partitions_before: None,
             progress: None,
             caught_up: false,
             commits: 0,
@@ -88,6 +98,15 @@ impl EmitterStatus {
             role_changes: BTreeMap::new(),
             divergences: 0,
         }
+    }
+
+    /// What keeps this partition from emitting, for `/-/ready`: with what an operator can do, where one must.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<String> {
+        let refusal = self.refusal.map(|reason| {
+            format!("does not emit [{}]: {}", reason.code(), reason.remedy().unwrap_or_default())
+        });
+        refusal.or_else(|| self.trouble.clone())
     }
 
     /// How often this replica became primary.

@@ -50,6 +50,8 @@ pub struct Tail {
     pub marker: Option<Marker>,
     /// Where to go on reading.
     pub next_offset: i64,
+    /// Where the partition begins: above 0 it has lost its first records.
+    pub low_offset: i64,
 }
 
 /// Reads the alerts topic for one worker process. Clones share it; the thread ends with the last of them.
@@ -250,7 +252,7 @@ impl Shared {
                 self.read_to_end(reader, (partition, from), out, deadline, timeout)?
             };
             if marker.is_some() || from == low {
-                return Ok(Tail { marker, next_offset });
+                return Ok(Tail { marker, next_offset, low_offset: low });
             }
             back = back.saturating_mul(8);
         }

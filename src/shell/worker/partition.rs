@@ -346,7 +346,7 @@ impl Hosting {
         let status = self.slot.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Emitter::status);
         if let Some(status) = status {
             let condition = emission_condition(self.partition);
-            match &status.trouble {
+            match status.obstacle() {
                 Some(trouble) => self.shared.readiness.not_ready(&condition, trouble),
                 None => self.shared.readiness.ready(&condition),
             }
