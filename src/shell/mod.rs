@@ -17,6 +17,7 @@ pub mod preflight;
 pub mod receiver;
 pub mod registry;
 pub mod signal;
+pub mod snapshot;
 pub mod store;
 pub mod telemetry;
 pub mod thread;

@@ -56,6 +56,8 @@ pub struct PartitionReport {
     pub series: usize,
     /// Rule set in force.
     pub rule_set_version: i64,
+    /// Why it has not begun, or stopped; empty while it runs.
+    pub trouble: String,
 }
 
 /// Whether this worker's id is its own.

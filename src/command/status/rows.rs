@@ -47,6 +47,8 @@ pub(super) struct Row {
     pub(super) rule_set_version: Option<i64>,
     /// Digest of the machine's state at `offset`.
     pub(super) digest: String,
+    /// Why its worker has not begun it, or stopped.
+    pub(super) trouble: String,
 }
 
 impl Row {
@@ -119,6 +121,7 @@ fn hosted(seen: &Seen, partition: i32, end: i64, report: &WorkerReport) -> Row {
         out_seq: Some(marker.map_or(mine.out_seq, |marker| marker.seq)),
         rule_set_version: Some(mine.rule_set_version),
         digest: mine.digest,
+        trouble: mine.trouble,
     }
 }
 
@@ -151,6 +154,9 @@ pub(super) fn troubles(rows: &[Row]) -> Vec<String> {
         for row in here.iter().filter(|row| row.role == "nobody") {
             let zone = if row.zone.is_empty() { "any zone" } else { &row.zone };
             troubles.push(format!("partition {partition}: no worker hosts it in {zone}"));
+        }
+        for row in here.iter().filter(|row| !row.trouble.is_empty()) {
+            troubles.push(format!("partition {partition}: {} does not run it: {}", row.worker, row.trouble));
         }
         let primaries = here.iter().filter(|row| row.role == "primary").count();
         if primaries != 1 && here.iter().any(|row| row.offset.is_some()) {

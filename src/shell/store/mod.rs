@@ -305,4 +305,4 @@ fn place(url: &str) -> Result<Place, StoreError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,6 +5,7 @@ use super::partition::{self, Slot, condition, emission_condition, take};
 use super::standing::{Line, Standing, show_lag};
 use super::{Ending, Shared, Shown};
 use crate::shell::kafka::assignment::{Assignment, GroupEvent};
+use crate::shell::kafka::topic_id::topic_id;
 use crate::shell::lock::LockService;
 use crate::shell::registry::{Joined, Registry};
 use crate::shell::{clock, preflight, thread};
@@ -170,12 +171,12 @@ impl Host {
             }
             let ending = Arc::new(Ending::default());
             let line = Line::default();
-            let standing = Standing::new(partition, self.shared.metrics.clone(), Arc::clone(&line));
+            let mut standing = Standing::new(partition, self.shared.metrics.clone(), Arc::clone(&line));
             let slot = Slot::default();
             let body = {
                 let (shared, ending) = (Arc::clone(&self.shared), Arc::clone(&ending));
                 let slot = Arc::clone(&slot);
-                move || partition::host(&shared, partition, &ending, slot, standing)
+                move || partition::host(&shared, partition, &ending, &slot, &mut standing)
             };
             match thread::spawn(format!("machine-{partition}"), body) {
                 Ok(thread) => drop(self.hosted.insert(partition, Hosted { ending, line, slot, thread })),
@@ -276,6 +277,12 @@ impl Host {
                 self.next_ask = clock::monotonic() + ASK_EVERY;
                 if self.partition_count.is_none() {
                     preflight::log(&self.shared.config);
+                }
+                // A topic that was made again under its name is found by its id; the partitions look at it themselves.
+                if !self.hosted.is_empty()
+                    && let Ok(id) = topic_id(&self.shared.config, &self.shared.topics.observations)
+                {
+                    self.shared.topic.set(&id);
                 }
                 if let Some(before) = self.partition_count.replace(count).filter(|before| *before != count) {
                     tracing::warn!(

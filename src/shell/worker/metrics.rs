@@ -2,7 +2,7 @@
 //! once a record.
 
 use super::emission::Emission;
-use crate::shell::clock;
+use crate::shell::{clock, snapshot};
 use crate::wire::AlertState;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -70,6 +70,7 @@ pub struct Metrics {
     pub(super) evaluation_failures: Family<Of, Counter>,
     pub(super) caught_up: Family<Of, Gauge>,
     pub(super) emission: Emission,
+    pub(super) snapshots: snapshot::Metrics,
 }
 
 /// Instruments that nobody reads, for a worker without a port.
@@ -98,6 +99,7 @@ impl Default for Metrics {
             evaluation_failures: Family::default(),
             caught_up: Family::default(),
             emission: Emission::default(),
+            snapshots: snapshot::Metrics::default(),
         }
     }
 }
@@ -111,6 +113,7 @@ impl Metrics {
         let to = registry.sub_registry_with_prefix("bellwether");
         all.register_flow(to);
         all.register_state(to);
+        all.snapshots.register(to);
         to.register_collector(Box::new(all.emission.clone()));
         all
     }
@@ -169,6 +172,7 @@ impl Metrics {
         }
         self.caught_up.remove(&of);
         self.emission.forget(partition);
+        self.snapshots.forget(partition);
         for state in [AlertState::Pending, AlertState::Firing] {
             self.alerts.remove(&In { partition, state: word(state) });
         }

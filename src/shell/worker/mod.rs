@@ -7,16 +7,18 @@
 //! ```
 //!
 //! Threads and bounded channels, no shared state but what is shown: each partition's machine has one owner. A partition
-//! is rebuilt from the beginning of retention whenever it is assigned (snapshots come later); until it has caught up,
+//! begins from a snapshot when it is assigned, and again when it breaks (`begin`, `rebuild`); until it has caught up,
 //! `/-/ready` says how many records are left, and it emits nothing.
 //!
 //! [`Worker::stop`] hands every partition over, leaves the group and returns. [`Worker::kill`] lets go of everything
 //! at once and tells nobody, as `kill -9` would: for the demo and for tests.
 
+mod begin;
 mod emission;
 mod host;
 mod metrics;
 mod partition;
+mod rebuild;
 mod sampler;
 mod standing;
 pub(crate) mod ticker;
@@ -25,6 +27,7 @@ pub use metrics::Metrics;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::machine::Options;
 use crate::shell::clock;
 use crate::shell::emitter::Doors;
 use crate::shell::http::Readiness;
@@ -35,6 +38,8 @@ use crate::shell::kafka::{KafkaError, Topics};
 use crate::shell::keys;
 use crate::shell::lock::LockService;
 use crate::shell::registry::{PartitionReport, WorkerReport};
+use crate::shell::snapshot::{Report, Writer};
+use crate::shell::store::{Patience, Store};
 use crate::shell::thread;
 use crate::wire::keyring::Keyring;
 use host::Host;
@@ -43,6 +48,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// What a worker is started with.
 #[derive(Debug)]
@@ -83,6 +89,41 @@ struct Shared {
     applied: Arc<Applied>,
     outbox: Outbox,
     data: Data,
+    /// Where snapshots are; none where none are configured.
+    store: Option<Arc<Store>>,
+    /// Takes captures; none where there is no store.
+    snapshots: Option<Writer>,
+    topic: Topic,
+}
+
+impl Shared {
+    /// What the machine of a partition is told: alike in all zones.
+    fn machine_options(&self, partition: i32) -> Options {
+        let interval = if self.snapshots.is_some() { self.config.snapshots.interval } else { Duration::ZERO };
+        Options {
+            partition,
+            keyring: Arc::clone(&self.keyring),
+            hash_key: self.hash_key,
+            producer_time: self.producer_time,
+            snapshot_interval_ms: i64::try_from(interval.as_millis()).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+/// Kafka's id of the observations topic, as it was seen last.
+#[derive(Debug, Default)]
+struct Topic(Mutex<Option<String>>);
+
+impl Topic {
+    fn set(&self, id: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.to_owned());
+    }
+
+    /// The id, where it is another one. Where the broker tells none, nothing can be compared.
+    fn other_than(&self, own: &str) -> Option<String> {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        (!own.is_empty() && !seen.is_empty() && seen != own).then_some(seen)
+    }
 }
 
 /// What the outside may look at.
@@ -135,6 +176,15 @@ impl Worker {
         let data = Data::start(&config, &topics.observations)?;
         let doors = Doors::start(&config, &lock)?;
         let (outbox, outbox_thread) = Outbox::start(&config, &topics, signer)?;
+        let store = Store::open(&config.snapshots, Patience::default())?.map(Arc::new);
+        let snapshots =
+            store.as_ref().map(|store| snapshots(store, &config, &metrics, &report)).transpose()?;
+        if store.is_none() {
+            tracing::warn!(
+                "no snapshots are kept (snapshots.url is empty): a worker that starts replays the whole log, and one whose \
+                 log retention has cut does not start"
+            );
+        }
         readiness.not_ready(host::KAFKA, format!("no answer yet from {}", config.kafka.brokers));
         tracing::info!(
             worker = config.worker,
@@ -156,6 +206,9 @@ impl Worker {
             applied,
             outbox,
             data,
+            store,
+            snapshots,
+            topic: Topic::default(),
         });
         let ending = Arc::new(Ending::default());
         let host = Host::new(shared, Arc::clone(&ending), Arc::clone(&report), outbox_thread);
@@ -211,6 +264,23 @@ impl Shown {
     fn refuse(&self, why: String) {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
     }
+}
+
+/// Starts the snapshot thread. A store that cannot be used stops the worker: whoever runs it should know at once.
+fn snapshots(
+    store: &Arc<Store>,
+    config: &Config,
+    metrics: &Metrics,
+    shown: &Arc<Shown>,
+) -> Result<Writer, KafkaError> {
+    let shown = Arc::clone(shown);
+    let tell = Box::new(move |report| match report {
+        Report::Unfit(fault) => shown.refuse(fault.to_string()),
+        // Logged and counted where it was found.
+        Report::Disputed { .. } => {}
+    });
+    Writer::start(Arc::clone(store), &config.cluster, &config.worker, metrics.snapshots.clone(), tell)
+        .map_err(no_thread)
 }
 
 /// Both zones need the same key, and it is not to be guessed by a tenant who only knows Bellwether.

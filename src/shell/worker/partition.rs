@@ -1,24 +1,29 @@
-//! One hosted partition: a thread that owns the machine, from the first record of retention to the last word.
+//! One hosted partition: a thread that owns the machine, from where it begins to its last word.
 //!
 //! ```text
 //!  data thread ── batches ──▶ Event::read ─▶ Machine::step ─▶ Emit ───────▶ emission thread
 //!                                                          ├▶ Reject ─────▶ counted; a sample to the outbox
 //!                                                          ├▶ RulesSwitched ▶ the log
-//!                                                          └▶ ConfirmTime ─▶ a tick to the outbox
+//!                                                          ├▶ ConfirmTime ─▶ a tick to the outbox
+//!                                                          └▶ Cut ─────────▶ a capture to the snapshot thread
 //! ```
 //!
 //! Between batches it ticks where the log is quiet, tells the emission thread the log's clock, and shows how it stands.
-//! A panic of the machine ends this partition, in the open, and no other.
+//! Where it can go on no longer it is built anew: a fresh emission thread, and a machine from a snapshot (`begin`); the
+//! pauses between two attempts grow. A panic of the machine ends no other partition.
 
+use super::begin::{self, Begin};
+use super::rebuild::{Cause, Pace};
 use super::sampler::Sampler;
 use super::standing::Standing;
 use super::ticker::Ticker;
 use super::{Ending, Shared};
-use crate::machine::{Action, Event, Machine, Options, Position, Summary};
+use crate::machine::{Action, Event, Machine, Position, Summary};
+use crate::replica::Role;
+use crate::shell::clock;
 use crate::shell::emitter::{self, Closed, Emitter, EmitterOptions, FromMachine, Progress, Sender};
-use crate::shell::kafka::KafkaError;
-use crate::shell::kafka::consumer::{Batch, BrokenLog, Delivery, Record};
-use crate::shell::{clock, thread};
+use crate::shell::kafka::consumer::{Batch, Delivery, Record};
+use crate::shell::snapshot::{Cut, Site};
 use crate::wire::record::RECORD_BYTES_MAX;
 use crate::wire::{Fault, Rejected, Tick, Transition};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,27 +37,6 @@ const CHANNEL: usize = 4;
 const PULSE: Duration = Duration::from_millis(250);
 /// Transitions of one batch are handed on in parts of this size, so that memory stays bounded where Kafka is away.
 const PART: usize = 500;
-/// How long to wait before Kafka is asked again.
-const RETRY: Duration = Duration::from_millis(500);
-
-/// Where the log begins and ends, and what an earlier run has applied.
-struct Start {
-    low: i64,
-    high: i64,
-    /// Unreadable records below have been sampled into the rejected topic by an earlier run.
-    sampled_below: i64,
-    partition_count: i32,
-}
-
-/// Why a thread ended.
-enum End {
-    /// Told to.
-    Asked,
-    /// The log cannot be read on.
-    Broken(BrokenLog),
-    /// The emission thread has ended, and nobody asked it to.
-    Mute(Closed),
-}
 
 /// A partition's emission thread, where the host thread can reach it too: it may have to end one whose machine waits
 /// for it.
@@ -63,16 +47,19 @@ pub(super) fn take(slot: &Slot) -> Option<Emitter> {
     slot.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-struct Hosting {
-    shared: Arc<Shared>,
+struct Hosting<'h> {
+    shared: &'h Shared,
     partition: i32,
     machine: Machine,
-    slot: Slot,
+    slot: &'h Slot,
     emission: Sender,
     ticker: Ticker,
     sampler: Sampler,
-    standing: Standing,
-    start: Start,
+    standing: &'h mut Standing,
+    site: Site,
+    sampled_below: i64,
+    high: i64,
+    from: i64,
     started: Duration,
     caught_up: bool,
     /// Offset of the record that is being applied.
@@ -82,103 +69,100 @@ struct Hosting {
     next_pulse: Duration,
 }
 
-/// The thread's body. Returns when told to end, or when the partition cannot go on; `/-/ready` then says why.
-pub(super) fn host(shared: &Arc<Shared>, partition: i32, ending: &Ending, slot: Slot, standing: Standing) {
-    let condition = condition(partition);
-    let Some(start) = find_start(shared, partition, ending) else { return };
-    let records = start.high - start.low;
-    tracing::info!(
-        partition,
-        "hosting partition {partition}: replaying {records} records from the beginning of retention, offset {}, to {}",
-        start.low,
-        start.high
-    );
-    if start.low > 0 {
-        // Until there are snapshots: what retention took is missing from the state and from the count of transitions.
-        tracing::warn!(
-            partition,
-            "the log of partition {partition} begins at offset {}, not at 0: what was before is not in this worker's \
-             state, and its seq may differ from that of a worker that saw it",
-            start.low
-        );
-    }
-    shared.readiness.not_ready(&condition, format!("replaying {records} records"));
-    let emitter = match emitter::start(options(shared, partition, &start)) {
-        Ok(emitter) => emitter,
-        Err(fault) => {
-            tracing::error!(partition, %fault, "partition {partition} cannot emit: it is not hosted");
-            shared.readiness.not_ready(&condition, fault.to_string());
+/// The thread's body: builds the partition, serves it, and builds it anew, until it is told to end.
+pub(super) fn host(
+    shared: &Arc<Shared>,
+    partition: i32,
+    ending: &Ending,
+    slot: &Slot,
+    standing: &mut Standing,
+) {
+    let mut pace = Pace::default();
+    while ending.is_running() {
+        let Some(begin) = begin::begin(shared, partition, ending, standing.line()) else { return };
+        let began = clock::monotonic();
+        let (cause, at) = run(shared, begin, ending, slot, standing);
+        if ending.is_killed() {
+            return take(slot).map_or((), Emitter::kill);
+        }
+        let ran = clock::monotonic().saturating_sub(began);
+        let pause = pace.after(ran);
+        cause.report(shared, partition, at, pause);
+        if let Some(emitter) = take(slot) {
+            emitter.stop();
+        }
+        if cause.is_final() {
             return;
         }
+        if let Some(writer) = &shared.snapshots {
+            writer.rebuilt(partition);
+        }
+        ending.wait(pause);
+    }
+}
+
+/// One life of the partition. Gives why it ended, and the offset that it was at.
+fn run(
+    shared: &Arc<Shared>,
+    begin: Begin,
+    ending: &Ending,
+    slot: &Slot,
+    standing: &mut Standing,
+) -> (Cause, i64) {
+    let Begin { machine, from, high, sampled_below, partition_count, topic_id } = begin;
+    let partition = machine.head().partition;
+    let summary = machine.summary();
+    let records = (high - from).max(0);
+    tracing::info!(
+        partition,
+        "hosting partition {partition}: replaying {records} records, from offset {from} to {high}"
+    );
+    shared.readiness.not_ready(&condition(partition), format!("replaying {records} records"));
+    let options = EmitterOptions {
+        config: Arc::clone(&shared.config),
+        partition,
+        partition_count,
+        topic_id: topic_id.clone(),
+        lock: shared.lock.clone(),
+        doors: shared.doors.clone(),
+        derived: (summary.seq, summary.running_hash),
+    };
+    let emitter = match emitter::start(options) {
+        Ok(emitter) => emitter,
+        Err(fault) => return (Cause::NoThread(fault.to_string()), from),
     };
     let emission = emitter.sender();
     *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(emitter);
     let now = clock::monotonic();
-    let options = Options {
-        partition,
-        keyring: Arc::clone(&shared.keyring),
-        hash_key: shared.hash_key,
-        producer_time: shared.producer_time,
-        snapshot_interval_ms: 0,
-    };
     let (lane, deliveries) = sync_channel(CHANNEL);
-    shared.applied.set(partition, start.low);
-    shared.data.assign(partition, start.low, lane);
+    shared.applied.set(partition, from);
+    shared.data.assign(partition, from, lane);
+    standing.begin(&summary);
     let mut hosting = Hosting {
-        shared: Arc::clone(shared),
+        shared,
         partition,
-        machine: Machine::new(options),
+        machine,
         slot,
         emission,
         ticker: Ticker::new(&shared.config.worker, partition, now),
         sampler: Sampler::default(),
         standing,
-        at: start.low,
-        start,
+        site: Site::new(&shared.config, &shared.topics.observations, &topic_id, partition, partition_count),
+        sampled_below,
+        high,
+        from,
+        at: from,
         started: now,
         caught_up: false,
         actions: Vec::new(),
         derived: Vec::new(),
         next_pulse: now,
     };
-    let end = catch_unwind(AssertUnwindSafe(|| hosting.serve(&deliveries, ending)));
+    let cause = catch_unwind(AssertUnwindSafe(|| hosting.serve(&deliveries, ending)));
+    let at = hosting.at;
     drop(deliveries);
     shared.data.unassign(partition);
-    hosting.finish(end.ok(), ending);
-}
-
-/// Asks Kafka until it answers, or the thread is told to end.
-fn find_start(shared: &Shared, partition: i32, ending: &Ending) -> Option<Start> {
-    let ask = || -> Result<Start, KafkaError> {
-        let (low, high) = shared.data.range(partition)?;
-        let committed = shared.data.committed(partition)?;
-        let partition_count = shared.data.partition_count()?;
-        Ok(Start { low, high, sampled_below: committed.unwrap_or(low), partition_count })
-    };
-    while ending.is_running() {
-        match ask() {
-            Ok(start) => return Some(start),
-            Err(fault) => {
-                shared.readiness.not_ready(&condition(partition), format!("not begun: {fault}"));
-                tracing::debug!(partition, %fault, "the start of the log is not known yet");
-                thread::pause(RETRY);
-            }
-        }
-    }
-    None
-}
-
-fn options(shared: &Shared, partition: i32, start: &Start) -> EmitterOptions {
-    EmitterOptions {
-        config: Arc::clone(&shared.config),
-        partition,
-        partition_count: start.partition_count,
-        // librdkafka's binding does not tell it.
-        topic_id: String::new(),
-        lock: shared.lock.clone(),
-        doors: shared.doors.clone(),
-        derived: (0, [0; 32]),
-    }
+    (cause.unwrap_or(Cause::Panicked), at)
 }
 
 /// The name of a partition's condition in `/-/ready`.
@@ -191,22 +175,25 @@ pub(super) fn emission_condition(partition: i32) -> String {
     format!("emission {partition}")
 }
 
-impl Hosting {
-    fn serve(&mut self, deliveries: &Receiver<Delivery>, ending: &Ending) -> End {
+impl Hosting<'_> {
+    fn serve(&mut self, deliveries: &Receiver<Delivery>, ending: &Ending) -> Cause {
         while ending.is_running() {
             let quiet = self.ticker.wait(clock::monotonic());
             let served = match deliveries.recv_timeout(quiet.min(PULSE)) {
                 Ok(Delivery::Batch(batch)) => self.apply(&batch),
                 Ok(Delivery::End) => self.reached_end(),
-                Ok(Delivery::Broken(why)) => return End::Broken(why),
+                Ok(Delivery::Broken(why)) => return Cause::Broken(why),
                 Err(RecvTimeoutError::Timeout) => Ok(()),
-                Err(RecvTimeoutError::Disconnected) => return End::Asked,
+                Err(RecvTimeoutError::Disconnected) => return Cause::Asked,
             };
             if let Err(closed) = served.and_then(|()| self.pulse()) {
-                return if ending.is_running() { End::Mute(closed) } else { End::Asked };
+                return if ending.is_running() { Cause::Mute(closed) } else { Cause::Asked };
+            }
+            if let Some(now) = self.shared.topic.other_than(&self.site.own.topic_id) {
+                return Cause::OtherTopic { now };
             }
         }
-        End::Asked
+        Cause::Asked
     }
 
     fn apply(&mut self, batch: &Batch) -> Result<(), Closed> {
@@ -245,8 +232,7 @@ impl Hosting {
                         self.tick();
                     }
                 }
-                // The interval is 0 as long as no store is configured: nobody asks.
-                Action::Cut => {}
+                Action::Cut => self.cut(),
             }
         }
         // The vector is kept for its memory.
@@ -265,7 +251,7 @@ impl Hosting {
     fn reject(&mut self, record: &Record<'_>, fault: &Fault) {
         self.standing.rejected(fault.code());
         // Every zone writes its own sample; what an earlier run of this zone has been through is not written again.
-        if record.offset < self.start.sampled_below || !self.sampler.take(clock::monotonic()) {
+        if record.offset < self.sampled_below || !self.sampler.take(clock::monotonic()) {
             return;
         }
         let value = record.value.unwrap_or_default();
@@ -340,7 +326,7 @@ impl Hosting {
         let summary = self.machine.summary();
         self.tell_progress(&summary)?;
         if !self.caught_up {
-            let left = (self.start.high - summary.next_offset.max(self.start.low)).max(0);
+            let left = (self.high - summary.next_offset.max(self.from)).max(0);
             self.shared.readiness.not_ready(&condition(self.partition), format!("replaying {left} records"));
         }
         let status = self.slot.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Emitter::status);
@@ -362,39 +348,26 @@ impl Hosting {
         }
     }
 
-    /// `end` is none where the machine panicked.
-    fn finish(self, end: Option<End>, ending: &Ending) {
-        let partition = self.partition;
-        if ending.is_killed() {
-            return take(&self.slot).map_or((), Emitter::kill);
-        }
-        let why = match end {
-            Some(End::Asked) => {
-                tracing::info!(partition, "partition {partition}: handing over");
-                None
-            }
-            Some(End::Broken(why)) => {
-                tracing::error!(partition, code = why.code(), "partition {partition} stopped: {why}");
-                Some(why.to_string())
-            }
-            Some(End::Mute(closed)) => {
-                tracing::error!(partition, "partition {partition} stopped: {closed}");
-                Some(closed.to_string())
-            }
-            None => {
-                let why = format!(
-                    "the machine panicked at offset {}: a fault of Bellwether. Please report it with that record",
-                    self.at
-                );
-                tracing::error!(partition, offset = self.at, "partition {partition} stopped: {why}");
-                Some(why)
-            }
+    /// Captures the state behind the record that was just applied.
+    fn cut(&mut self) {
+        let Some(writer) = &self.shared.snapshots else { return };
+        let metrics = &self.shared.metrics.snapshots;
+        let status = self.slot.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Emitter::status);
+        let Some(status) = status.filter(|_| self.caught_up) else {
+            // What is replayed was cut when it was new.
+            return metrics.skipped(self.partition, "replaying");
         };
-        if let Some(why) = why {
-            self.shared.readiness.not_ready(&condition(partition), why);
+        if status.diverged {
+            return metrics.skipped(self.partition, "diverged");
         }
-        if let Some(emitter) = take(&self.slot) {
-            emitter.stop();
-        }
+        let before = clock::monotonic();
+        let capture = self.machine.capture();
+        metrics.captured(self.partition, clock::monotonic().saturating_sub(before));
+        writer.offer(Cut {
+            site: self.site.clone(),
+            capture,
+            is_primary: status.role == Role::Primary,
+            marker_seq: status.marker_seq,
+        });
     }
 }

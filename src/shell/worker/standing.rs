@@ -34,6 +34,16 @@ impl Standing {
         Self { partition, metrics, line, shown: Summary::default(), next_digest: Duration::ZERO }
     }
 
+    /// A new machine begins: what it counted before is not counted again.
+    pub(super) fn begin(&mut self, summary: &Summary) {
+        self.shown = summary.clone();
+    }
+
+    /// The partition's line of the worker's report.
+    pub(super) fn line(&self) -> &Line {
+        &self.line
+    }
+
     fn of(&self) -> Of {
         Of { partition: self.partition }
     }
