@@ -52,6 +52,8 @@ pub enum Command {
     Status(command::status::Args),
     /// Replay the observations log and compare the alerts topic with it, record by record.
     Verify(command::verify::Args),
+    /// Play runs of the simulator: the workers' own code against everything that can go wrong, from a seed.
+    Sim(command::sim::Args),
     /// Measure the worker's path against a bare consumer on the same topic.
     Bench(command::bench::Args),
 }
@@ -71,6 +73,7 @@ impl Command {
             | Self::Alerts(_)
             | Self::Status(_)
             | Self::Verify(_)
+            | Self::Sim(_)
             | Self::Bench(_) => "warn",
         }
     }

@@ -14,6 +14,8 @@
 //! - [`machine`]: PURE. The partition's log in, transitions of alerts out.
 //! - [`replica`]: PURE. Who may emit which transition, and when.
 //! - [`notify`]: PURE. Which transition becomes which notification to whom, and why.
+//! - [`sim`]: `machine` and `replica` in a world in a box, with every fault, and the oracle. Its `planted` switches (tests
+//!   only) are the one thing of it that the pure layers name.
 //! - [`shell`]: thin. Each file alone names its outside thing: Kafka, ZooKeeper, HTTP, the clock, processes.
 //! - [`command`]: one thin file per subcommand: wires shells to machines.
 //!
@@ -46,4 +48,5 @@ pub mod machine;
 pub mod notify;
 pub mod replica;
 pub mod shell;
+pub mod sim;
 pub mod wire;

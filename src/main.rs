@@ -35,6 +35,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Command::Alerts(args) => command::alerts::run(args, &config),
         Command::Status(args) => command::status::run(args, &config),
         Command::Verify(args) => command::verify::run(args, &config),
+        Command::Sim(args) => command::sim::run(args),
         Command::Bench(args) => command::bench::run(args, &config),
     }
 }

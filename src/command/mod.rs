@@ -15,6 +15,7 @@ pub mod notify;
 pub mod output;
 pub mod preflight;
 pub mod rules;
+pub mod sim;
 pub mod status;
 pub mod topics;
 pub mod verify;

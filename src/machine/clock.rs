@@ -10,6 +10,8 @@
 //!
 //! The first stamp sets the clock: there is nothing to compare it with, and no rule has been loaded yet.
 
+use crate::sim::planted::{Bug, planted};
+
 /// Largest step forward that a stamp may make by itself, milliseconds: a few ticks (a quiet log has one a second).
 pub const STEP_MS_MAX: i64 = 5_000;
 /// How far a stamp may be ahead of a worker's wall clock and still agree with it, milliseconds.
@@ -43,8 +45,9 @@ impl Clock {
             self.now_ms = Some(stamp_ms);
             return false;
         };
-        if stamp_ms.saturating_sub(now_ms) <= STEP_MS_MAX {
-            self.now_ms = Some(now_ms.max(stamp_ms));
+        if stamp_ms.saturating_sub(now_ms) <= STEP_MS_MAX || planted(Bug::LeapTrusted) {
+            let clamped_ms = if planted(Bug::ClockNotClamped) { stamp_ms } else { now_ms.max(stamp_ms) };
+            self.now_ms = Some(clamped_ms);
             self.asked_ms = None;
             return false;
         }

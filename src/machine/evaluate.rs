@@ -8,6 +8,7 @@ use super::rules::{Alerting, Kind, Rule};
 use super::series::{STALE_NAN_BITS, Store};
 use super::shareable::Shareable;
 use super::template::Data;
+use crate::sim::planted::{Bug, coin, planted};
 use crate::wire::labels::METRIC_NAME;
 use crate::wire::{AlertId, AlertState, Labels, Reason};
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +95,10 @@ impl Turn<'_> {
         mut present: BTreeMap<AlertId, (Labels, Element)>,
     ) -> Result<Vec<Change>, Failure> {
         let ids: BTreeSet<AlertId> = alerts.keys().chain(present.keys()).copied().collect();
+        let mut ids: Vec<AlertId> = ids.into_iter().collect();
+        if planted(Bug::HashMapOrder) && coin() {
+            ids.reverse();
+        }
         let mut changes = Vec::new();
         let mut next = BTreeMap::new();
         for id in ids {

@@ -91,6 +91,18 @@ fn count(state: &RuleState, wanted: AlertState) -> usize {
 }
 
 impl Machine {
+    /// The partition's clock, milliseconds since the epoch; 0 before the first stamp.
+    #[must_use]
+    pub fn clock_ms(&self) -> i64 {
+        self.clock.now_ms().unwrap_or(0)
+    }
+
+    /// `seq` of the last transition; 0 before the first.
+    #[must_use]
+    pub fn seq(&self) -> i64 {
+        self.journal.seq
+    }
+
     /// Numbers for metrics and `status`. Walks over all series: not for each record.
     #[must_use]
     pub fn summary(&self) -> Summary {

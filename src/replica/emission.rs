@@ -5,6 +5,7 @@ use super::{
     Action, BACKOFF_MS, BACKOFF_MS_MAX, Failure, GIVE_UP_MS, LOCK_ONLY_MS, Reason, Role, SLOW_COMMIT_MS,
     STOP_MS,
 };
+use crate::sim::planted::{Bug, planted};
 use crate::wire::Marker;
 use crate::wire::record::LOCK_CLAIMED;
 
@@ -170,6 +171,9 @@ impl Replica {
 
     /// Another primary exists: comes back only with the lock, and later each time.
     pub(super) fn fence(&mut self, reason: Reason, actions: &mut Vec<Action>) {
+        if planted(Bug::FencesBack) && self.role == Role::Primary {
+            return self.start_over(reason, actions);
+        }
         // An unbroken minute forgets earlier fences.
         self.fences = if self.now_ms - self.fenced_ms > 60_000 { 0 } else { self.fences };
         let backoff_ms = (BACKOFF_MS << self.fences.min(5)).min(BACKOFF_MS_MAX);

@@ -3,6 +3,7 @@
 use super::backlog::{Backlog, Bounds};
 use super::claim::Claim;
 use super::{Action, Derived, Event, HEARTBEAT_MS, Input, LEGAL, LockEvent, Reason, Role};
+use crate::sim::planted::{Bug, planted};
 use crate::wire::Marker;
 use std::collections::VecDeque;
 
@@ -327,7 +328,7 @@ impl Replica {
         if let Some(ahead) = self.ahead.take_if(|ahead| ahead.seq <= self.backlog.head().0) {
             self.compare(&ahead, actions);
         }
-        self.backlog.forget(self.out.seq);
+        self.backlog.forget(self.out.seq - i64::from(planted(Bug::OffByOne)));
         self.forgotten = self.forgotten.filter(|_| self.has_forgotten());
         if self.caught_up.is_some_and(|(_, head)| self.out.seq >= head) {
             self.keeps_all = false;
