@@ -40,6 +40,17 @@ pub struct Config {
     pub snapshots: Snapshots,
     /// Notifications.
     pub notify: Notify,
+    /// What a worker says of itself.
+    pub meta: Meta,
+}
+
+/// Alerts about Bellwether itself, on a path that needs no Kafka.
+#[derive(Debug, Clone)]
+pub struct Meta {
+    /// To whom.
+    pub receivers: Vec<Receiver>,
+    /// Gets a POST each minute while all is well.
+    pub heartbeat: Option<Secret>,
 }
 
 /// Where snapshots go, and how often.

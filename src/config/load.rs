@@ -5,8 +5,8 @@
 
 use super::reader::{FREE_MAPPING, Found, Reader, field};
 use super::{
-    Check, Config, Control, Endpoint, Kafka, Monitor, Notify, PrivateKeySource, PublicKeySource, Receiver,
-    Snapshots, Target, ZooKeeper,
+    Check, Config, Control, Endpoint, Kafka, Meta, Monitor, Notify, PrivateKeySource, PublicKeySource,
+    Receiver, Snapshots, Target, ZooKeeper,
 };
 use crate::shell::store;
 use crate::wire::keyring::PublicKey;
@@ -114,6 +114,7 @@ impl Reader<'_> {
             monitor: self.monitor(),
             snapshots: self.snapshots(),
             notify: self.notify(),
+            meta: self.meta(),
         }
     }
 
@@ -238,6 +239,18 @@ impl Reader<'_> {
             repeat_interval: self.duration_at("notify.repeat_interval", SECOND, 365 * DAY),
             receivers,
         }
+    }
+
+    fn meta(&mut self) -> Meta {
+        let receivers = self.items("meta.receivers", &RECEIVER_KEYS);
+        let receivers: Vec<Receiver> = receivers.iter().filter_map(|item| self.receiver(item)).collect();
+        self.unique("meta.receivers", receivers.iter().map(|receiver| receiver.name.as_str()));
+        let heartbeat = self.secret_at("meta.heartbeat");
+        if let Some(url) = &heartbeat {
+            let found = self.find("meta.heartbeat");
+            self.check_url(&found, "meta.heartbeat", url.reveal());
+        }
+        Meta { receivers, heartbeat }
     }
 
     fn receiver(&mut self, item: &Found) -> Option<Receiver> {

@@ -124,7 +124,7 @@ impl Replica {
     }
 
     /// For how long nothing has come out although something waits, and the machine had caught up.
-    fn unseen_ms(&self) -> Option<i64> {
+    pub(super) fn unseen_ms(&self) -> Option<i64> {
         let (since_ms, _) = self.oldest()?;
         let caught_up_ms = self.caught_up.map_or(since_ms, |(at_ms, _)| at_ms);
         Some(self.now_ms - since_ms.max(caught_up_ms).max(self.advanced.0))

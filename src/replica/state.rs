@@ -244,6 +244,12 @@ impl Replica {
         usize::try_from(self.backlog.head().0 - self.out.seq).unwrap_or(0)
     }
 
+    /// For how long transitions have waited and none has come out, milliseconds; 0 where none waits.
+    #[must_use]
+    pub fn overdue_ms(&self) -> i64 {
+        self.unseen_ms().unwrap_or(0)
+    }
+
     /// The transitions of a commit, in order.
     pub fn transitions(&self, first: i64, last: i64) -> impl Iterator<Item = &Derived> {
         self.backlog.range(first, last)

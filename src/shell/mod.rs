@@ -10,6 +10,7 @@ pub mod http;
 pub mod kafka;
 pub mod keys;
 pub mod lock;
+pub mod meta;
 pub mod monitor;
 pub mod notify;
 pub mod peers;

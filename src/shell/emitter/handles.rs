@@ -1,8 +1,9 @@
 //! The producer handles of one emission thread: the one that it initialises and commits with, and the dodge over a
 //! transaction that a dead primary left open.
 //!
-//! Several handles of one transactional id are tried in turn, each for [`AlertsProducer::patience`], the last for as long
-//! as it takes. What is dropped may still have its request under way: where the coordinator is slow, that request can be
+//! Handles of one transactional id are tried in turn, first the warm ones, then new ones: each a little longer than the one
+//! before ([`patience`]), until one is given more than librdkafka's own retry takes. A coordinator under load thus costs a
+//! few dozen milliseconds more, and not half a second. What is dropped may still have its request under way: where the coordinator is slow, that request can be
 //! served *after* the next handle's and fence it, although no other primary exists. So the first failure of a handle that
 //! came after a dropped one is told as [`Failure::Broken`], never as [`Failure::Fenced`]: the replica starts over once
 //! instead of standing back. If another primary does exist, that is one promotion too many, and the next refusal counts.
@@ -15,8 +16,10 @@ use crate::shell::kafka::spares::{Keep, Spares};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One call of `init_transactions` on the last handle: longer than librdkafka's 500 ms retry over an open transaction.
+/// One call of `init_transactions` on a handle that is not given up for another.
 const INITIALISE: Duration = Duration::from_secs(2);
+/// A handle that may take this long is not given up: librdkafka asks again after 500 ms.
+const KEEP: Duration = Duration::from_millis(600);
 /// One commit. Longer than what counts as slow, so that a broker that takes 1.5 s lets emission go on, if badly.
 const COMMIT: Duration = Duration::from_secs(3);
 
@@ -29,6 +32,14 @@ pub(super) struct Handles {
     current: Option<AlertsProducer>,
     /// A handle was dropped for the current one, which has committed nothing yet.
     dodged: bool,
+}
+
+/// How long the handle that is tried `attempt`th (from 0) may take, where one takes `least` with nothing left open. The
+/// abort that the first has begun is mostly done when the second or the third asks; then twice as long each time. None for
+/// as long as it takes.
+fn patience(attempt: u32, least: Duration) -> Option<Duration> {
+    let patience = least.saturating_mul(1 << attempt.saturating_sub(1).min(16));
+    (patience < KEEP).then_some(patience)
 }
 
 impl Handles {
@@ -50,19 +61,22 @@ impl Handles {
 
     /// Fences every earlier producer of the partition. After [`Failure::TimedOut`] the same handle is asked again.
     pub(super) fn initialise(&mut self) -> Result<(), (Failure, KafkaError)> {
-        loop {
-            let (producer, left) = match self.current.take() {
+        for attempt in 0.. {
+            let (producer, patience) = match self.current.take() {
                 // Asked again: no other would have the answer sooner.
-                Some(producer) => (producer, 0),
-                None => self.fresh()?,
+                Some(producer) => (producer, None),
+                None => {
+                    let producer = self.fresh()?;
+                    let patience = patience(attempt, producer.patience());
+                    (producer, patience)
+                }
             };
-            let patience = if left > 0 { producer.patience() } else { INITIALISE };
-            match producer.initialise(patience) {
+            match producer.initialise(patience.unwrap_or(INITIALISE)) {
                 Ok(()) => {
                     self.current = Some(producer);
-                    return Ok(());
+                    break;
                 }
-                Err((Failure::TimedOut, _)) if left > 0 => {
+                Err((Failure::TimedOut, _)) if patience.is_some() => {
                     self.dodged = true;
                     drop(producer);
                 }
@@ -73,14 +87,14 @@ impl Handles {
                 Err(failed) => return Err(self.judged(failed)),
             }
         }
+        Ok(())
     }
 
-    /// A handle that is not initialised yet, and how many more there are.
-    fn fresh(&self) -> Result<(AlertsProducer, usize), (Failure, KafkaError)> {
+    /// A handle that is not initialised yet.
+    fn fresh(&self) -> Result<AlertsProducer, (Failure, KafkaError)> {
         match self.spares.take(self.partition) {
             Some(warm) => Ok(warm),
             None => AlertsProducer::connect(&self.config, self.partition)
-                .map(|cold| (cold, 0))
                 .map_err(|fault| (Failure::Broken, fault)),
         }
     }
@@ -104,5 +118,19 @@ impl Handles {
 impl Drop for Handles {
     fn drop(&mut self) {
         self.spares.drop_all(self.partition);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_handle_may_take_longer_until_one_outlasts_the_clients_own_retry() {
+        let tried: Vec<Option<u128>> = (0..9)
+            .map(|attempt| patience(attempt, Duration::from_millis(19)).map(|patience| patience.as_millis()))
+            .collect();
+        let ms = Some;
+        assert_eq!(tried, [ms(19), ms(19), ms(38), ms(76), ms(152), ms(304), None, None, None]);
     }
 }

@@ -12,6 +12,7 @@
 //! When the replica's backlog is full the machine's messages stay in the inbox, and its thread waits: a partition
 //! whose alerts cannot go out lags, in bounded memory, and loses nothing.
 
+mod concerns;
 mod handles;
 mod inbox;
 mod run;
@@ -26,6 +27,7 @@ use crate::shell::kafka::KafkaError;
 use crate::shell::kafka::spares::Spares;
 use crate::shell::kafka::tail::Follower;
 use crate::shell::lock::LockService;
+use crate::shell::meta::Meta;
 use crate::shell::peers::Peers;
 use crate::shell::thread;
 use crate::wire::Transition;
@@ -62,6 +64,8 @@ pub struct Doors {
     pub spares: Spares,
     /// Tells which workers are proved dead.
     pub peers: Peers,
+    /// Takes what is wrong with this worker itself.
+    pub meta: Meta,
 }
 
 impl Doors {
@@ -74,7 +78,8 @@ impl Doors {
             LockService::ZooKeeper(keeper) => Peers::watch(keeper, config),
             LockService::InProcess(_) | LockService::Standalone(_) => Peers::default(),
         };
-        Ok(Self { follower, spares, peers })
+        let meta = Meta::start(config).map_err(|_| KafkaError::no_thread("starting the thread of meta"))?;
+        Ok(Self { follower, spares, peers, meta })
     }
 }
 

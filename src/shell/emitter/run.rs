@@ -1,5 +1,6 @@
 //! The emission thread's loop.
 
+use super::concerns::Concerns;
 use super::handles::Handles;
 use super::inbox::{Inbox, Mail};
 use super::{EmitterOptions, EmitterStatus, FromMachine};
@@ -33,6 +34,7 @@ pub(super) fn run(options: EmitterOptions, inbox: Arc<Inbox>, status: Arc<Mutex<
     let told = Arc::clone(&inbox);
     let tell = Box::new(move |worker: &str| told.put(Input::PrimaryDead { worker: worker.to_owned() }));
     options.doors.peers.listen(options.partition, tell);
+    let concerns = Concerns::new(&options.doors.meta, options.partition);
     let handles = Handles::new(&options.config, options.partition, &options.doors.spares);
     let config = &options.config;
     let replica = Replica::new(
@@ -56,6 +58,7 @@ pub(super) fn run(options: EmitterOptions, inbox: Arc<Inbox>, status: Arc<Mutex<
         replica,
         lock,
         handles,
+        concerns,
         follow_at: Some(clock::monotonic()),
         promoting_since: None,
         stopped: false,
@@ -87,6 +90,7 @@ struct Thread {
     replica: Replica,
     lock: PartitionLock,
     handles: Handles,
+    concerns: Concerns,
     /// When to look for the tail of the alerts partition; none while it is followed.
     follow_at: Option<Duration>,
     promoting_since: Option<Duration>,
@@ -106,7 +110,9 @@ impl Thread {
             for input in self.inputs(mail) {
                 self.step(input);
             }
-            self.show(|_| ());
+            let mut trouble = None;
+            self.show(|status| trouble.clone_from(&status.trouble));
+            self.concerns.look(&self.replica, trouble.as_deref());
         }
     }
 
@@ -174,6 +180,9 @@ impl Thread {
                     Role::Standby | Role::Fenced => self.handles.keep(Keep::Standby),
                     Role::Locking | Role::Initialising | Role::ReadingBack | Role::Stopping => {}
                 }
+                if to == Role::Initialising {
+                    self.concerns.took_over(reason);
+                }
                 if to == Role::Initialising && self.promoting_since.is_none() {
                     self.promoting_since = Some(clock::monotonic());
                 }
@@ -195,6 +204,7 @@ impl Thread {
                     "the replicas' histories differ at this seq: keep both logs; alerts go on, from the primary"
                 );
                 self.show(|status| status.divergences += 1);
+                self.concerns.diverged(seq, &worker);
             }
             Action::PartitionsChanged { theirs, ours } => {
                 tracing::warn!(

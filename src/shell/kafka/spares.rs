@@ -3,7 +3,7 @@
 //!
 //! Over a transaction that a dead primary left open, the first `init_transactions` makes the broker abort it and then
 //! waits out librdkafka's fixed 500 ms retry. A second handle need not: so the first gets a few milliseconds, is dropped
-//! on another thread, and the next is tried ([`AlertsProducer::patience`]). One thread makes what is missing, fewest
+//! on another thread, and the next is tried (`shell::emitter::handles`). One thread makes what is missing, fewest
 //! first; nobody ever waits for it, and one partition never for another's handle: each has a transactional id of its own.
 //!
 //! How many: a standby keeps `emission.warm_handles` (3), a primary one, to start over with. All partitions of a process
@@ -12,8 +12,8 @@
 //! | hosted | for each standby | takeover over an open transaction |
 //! |---|---|---|
 //! | up to 32 | 3 | 20–40 ms |
-//! | 33 to 48 | 2 | 20–40 ms mostly; else 0.5 s |
-//! | 49 and more | 1 | 0.5–1 s |
+//! | 33 to 48 | 2 | 20–40 ms mostly; else some 60 ms more, to connect another |
+//! | 49 and more | 1 | some 60 ms more |
 //!
 //! Where nothing was left open each of them takes 5 ms.
 
@@ -175,21 +175,19 @@ impl Spares {
         drop(shelf);
     }
 
-    /// One warm handle, and how many are left then.
+    /// One warm handle, the oldest.
     #[must_use]
-    pub fn take(&self, partition: i32) -> Option<(AlertsProducer, usize)> {
+    pub fn take(&self, partition: i32) -> Option<AlertsProducer> {
         let mut state = self.shared().lock();
         let shelf = state.shelves.get_mut(&partition)?;
         shelf.not_before = clock::monotonic() + REFILL_AFTER;
-        // The oldest is the warmest.
         if shelf.warm.is_empty() {
             return None;
         }
         let taken = shelf.warm.remove(0);
-        let left = shelf.warm.len();
         drop(state);
         self.shared().changed.notify_all();
-        Some((taken, left))
+        Some(taken)
     }
 
     /// How many handles of a partition are warm now.

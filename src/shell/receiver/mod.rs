@@ -16,7 +16,7 @@ mod webhook;
 
 use crate::config::{self, Endpoint};
 use crate::notify::{Notification, Ticket};
-use crate::shell::{clock, tls};
+use crate::shell::{clock, thread, tls};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -105,6 +105,34 @@ impl Receivers {
             })
             .collect();
         Ok(Self { queues, runtime: Some(runtime) })
+    }
+
+    /// Posts an empty object to one receiver's URL every so often, while `well` says so, for as long as the process lives.
+    /// What becomes of it is of no account: whoever misses it is to say so.
+    pub fn beat(
+        receiver: config::Receiver,
+        every: Duration,
+        well: impl Fn() -> bool + Send + 'static,
+    ) -> std::io::Result<()> {
+        tls::install();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let client = http::client().map_err(std::io::Error::other)?;
+        thread::spawn("heartbeat", move || {
+            runtime.block_on(async {
+                let mut beats = tokio::time::interval(every);
+                loop {
+                    beats.tick().await;
+                    if let (true, Endpoint::Webhook(url)) = (well(), &receiver.endpoint) {
+                        let post = http::post(&client, url.reveal(), None, None, b"{}".to_vec());
+                        if let Ok(Err(failure)) = tokio::time::timeout(receiver.timeout, post).await {
+                            let Failure { reason, detail, .. } = failure;
+                            tracing::debug!(reason, detail, "the heartbeat was not taken");
+                        }
+                    }
+                }
+            });
+        })?;
+        Ok(())
     }
 
     /// Queues a job for the receiver of its ticket; gives an answer at once where the queue is full.

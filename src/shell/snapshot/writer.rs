@@ -54,6 +54,18 @@ pub enum Report {
         /// Who had written the snapshot.
         worker: String,
     },
+    /// A snapshot was given up: the one before stays the newest.
+    Failed {
+        /// The partition.
+        partition: i32,
+        /// Why.
+        why: String,
+    },
+    /// A snapshot is stored, by this worker or by another with this one's digest.
+    Stored {
+        /// The partition.
+        partition: i32,
+    },
 }
 
 struct Job {
@@ -242,6 +254,7 @@ impl Shared {
                     partition,
                     "the snapshot of partition {partition} is given up, the one before stays the newest: {fault}"
                 );
+                (self.tell)(Report::Failed { partition, why: fault.to_string() });
             }
         }
     }
@@ -252,6 +265,7 @@ impl Shared {
         match outcome {
             Outcome::Written { stored_bytes, raw_bytes } => {
                 self.metrics.written(partition, stored_bytes);
+                (self.tell)(Report::Stored { partition });
                 self.metrics.stored(partition, head.clock_ms.unwrap_or(0), seq, took);
                 tracing::info!(
                     partition,
@@ -274,6 +288,7 @@ impl Shared {
             }
             Outcome::Cosigned { worker } => {
                 self.metrics.cosigned(partition);
+                (self.tell)(Report::Stored { partition });
                 self.metrics.stored(partition, head.clock_ms.unwrap_or(0), seq, took);
                 tracing::info!(
                     partition,

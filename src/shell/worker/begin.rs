@@ -17,6 +17,7 @@ use crate::machine::Machine;
 use crate::replica::choice::{self, Choice, Facts, Otherwise, Refusal, Refused};
 use crate::shell::kafka::KafkaError;
 use crate::shell::kafka::topic_id::topic_id;
+use crate::shell::meta::Kind;
 use crate::shell::snapshot::{Site, read};
 use crate::shell::store::StoreError;
 use crate::shell::{clock, thread};
@@ -85,6 +86,7 @@ pub(super) fn begin(shared: &Shared, partition: i32, ending: &Ending, line: &Lin
         if said != held.why {
             if held.is_stop {
                 tracing::error!(partition, code = held.code, "partition {partition} stopped: {}", held.why);
+                shared.doors.meta.raise(Kind::PartitionStopped, partition, held.why.as_str());
             } else {
                 tracing::debug!(
                     partition,

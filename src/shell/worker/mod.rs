@@ -37,6 +37,7 @@ use crate::shell::kafka::outbox::Outbox;
 use crate::shell::kafka::{KafkaError, Topics};
 use crate::shell::keys;
 use crate::shell::lock::LockService;
+use crate::shell::meta::{Kind, Meta};
 use crate::shell::registry::{PartitionReport, WorkerReport};
 use crate::shell::snapshot::{Report, Writer};
 use crate::shell::store::{Patience, Store};
@@ -175,10 +176,13 @@ impl Worker {
         let applied = Arc::new(Applied::default());
         let data = Data::start(&config, &topics.observations)?;
         let doors = Doors::start(&config, &lock)?;
+        Meta::beat(&config, Arc::clone(&readiness)).map_err(Error::System)?;
         let (outbox, outbox_thread) = Outbox::start(&config, &topics, signer)?;
         let store = Store::open(&config.snapshots, Patience::default())?.map(Arc::new);
-        let snapshots =
-            store.as_ref().map(|store| snapshots(store, &config, &metrics, &report)).transpose()?;
+        let snapshots = store
+            .as_ref()
+            .map(|store| snapshots(store, &config, &metrics, &report, &doors.meta))
+            .transpose()?;
         if store.is_none() {
             tracing::warn!(
                 "no snapshots are kept (snapshots.url is empty): a worker that starts replays the whole log, and one whose \
@@ -272,12 +276,20 @@ fn snapshots(
     config: &Config,
     metrics: &Metrics,
     shown: &Arc<Shown>,
+    meta: &Meta,
 ) -> Result<Writer, KafkaError> {
-    let shown = Arc::clone(shown);
+    let (shown, meta) = (Arc::clone(shown), meta.clone());
     let tell = Box::new(move |report| match report {
         Report::Unfit(fault) => shown.refuse(fault.to_string()),
         // Logged and counted where it was found.
-        Report::Disputed { .. } => {}
+        Report::Disputed { partition, seq, worker } => {
+            let why = format!(
+                "this worker and {worker} have other states at seq {seq}; no more snapshots are taken"
+            );
+            meta.raise(Kind::Diverged, partition, why);
+        }
+        Report::Failed { partition, why } => drop(meta.raise(Kind::SnapshotsFailing, partition, why)),
+        Report::Stored { partition } => drop(meta.resolve(Kind::SnapshotsFailing, partition)),
     });
     Writer::start(Arc::clone(store), &config.cluster, &config.worker, metrics.snapshots.clone(), tell)
         .map_err(no_thread)

@@ -23,6 +23,7 @@ use crate::replica::Role;
 use crate::shell::clock;
 use crate::shell::emitter::{self, Closed, Emitter, EmitterOptions, FromMachine, Progress, Sender};
 use crate::shell::kafka::consumer::{Batch, Delivery, Record};
+use crate::shell::meta::Kind;
 use crate::shell::snapshot::{Cut, Site};
 use crate::wire::record::RECORD_BYTES_MAX;
 use crate::wire::{Fault, Rejected, Tick, Transition};
@@ -292,6 +293,7 @@ impl Hosting<'_> {
         let now = clock::monotonic();
         self.ticker.heard(now);
         self.shared.readiness.ready(&condition(self.partition));
+        self.shared.doors.meta.resolve(Kind::PartitionStopped, self.partition);
         let (partition, seq) = (self.partition, self.machine.summary().seq);
         let took = now.saturating_sub(self.started);
         tracing::info!(

@@ -4,6 +4,7 @@ use super::Shared;
 use super::partition::condition;
 use crate::shell::emitter::Closed;
 use crate::shell::kafka::consumer::BrokenLog;
+use crate::shell::meta::Kind;
 use std::time::Duration;
 
 /// Pause before the first rebuild; it doubles with each further one that follows soon.
@@ -81,6 +82,7 @@ impl Cause {
             offset = at,
             "partition {partition} cannot go on and is built anew in {pause:?}: {why}"
         );
+        shared.doors.meta.raise(Kind::PartitionStopped, partition, why.as_str());
         shared.readiness.not_ready(&condition(partition), format!("built anew in {pause:?}: {why}"));
     }
 }
