@@ -190,6 +190,10 @@ impl Thread {
                     let took = self.promoting_since.map(|since| clock::monotonic().saturating_sub(since));
                     self.show(|status| status.promotion = took);
                 }
+                if to == Role::Standby {
+                    // What stood in a primary's way is no trouble of a standby's.
+                    self.show(|status| status.trouble = None);
+                }
                 if !matches!(to, Role::Initialising | Role::ReadingBack) {
                     self.promoting_since = None;
                 }
