@@ -50,6 +50,8 @@ pub enum Command {
     Alerts(command::alerts::Args),
     /// Print partition by zone: role, lag, epoch, seq, digest.
     Status(command::status::Args),
+    /// List and verify snapshots, and show what a worker would restore.
+    Snapshots(command::snapshots::Args),
     /// Replay the observations log and compare the alerts topic with it, record by record.
     Verify(command::verify::Args),
     /// Play runs of the simulator: the workers' own code against everything that can go wrong, from a seed.
@@ -72,6 +74,7 @@ impl Command {
             | Self::Keys(_)
             | Self::Alerts(_)
             | Self::Status(_)
+            | Self::Snapshots(_)
             | Self::Verify(_)
             | Self::Sim(_)
             | Self::Bench(_) => "warn",

@@ -34,6 +34,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Command::Keys(args) => command::keys::run(args, &config),
         Command::Alerts(args) => command::alerts::run(args, &config),
         Command::Status(args) => command::status::run(args, &config),
+        Command::Snapshots(args) => command::snapshots::run(args, &config),
         Command::Verify(args) => command::verify::run(args, &config),
         Command::Sim(args) => command::sim::run(args),
         Command::Bench(args) => command::bench::run(args, &config),

@@ -16,6 +16,7 @@ pub mod output;
 pub mod preflight;
 pub mod rules;
 pub mod sim;
+pub mod snapshots;
 pub mod status;
 pub mod topics;
 pub mod verify;

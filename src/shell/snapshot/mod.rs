@@ -13,12 +13,15 @@
 //! names parts that were good.
 //!
 //! The files: [`pack`] (one part), [`read`] (listing, choosing, fetching), [`write`](mod@write) (one snapshot),
-//! [`keep`] (retention), `writer` (the thread), `metrics`.
+//! [`keep`] (retention), [`ask`] and [`replay`] (what Kafka says, and how long a replay takes), `writer` (the thread),
+//! `metrics`.
 
+pub mod ask;
 pub mod keep;
 mod metrics;
 pub mod pack;
 pub mod read;
+pub mod replay;
 #[cfg(test)]
 mod tests;
 pub mod write;

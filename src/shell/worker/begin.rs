@@ -15,9 +15,8 @@ use super::standing::Line;
 use super::{Ending, Shared};
 use crate::machine::Machine;
 use crate::replica::choice::{self, Choice, Facts, Otherwise, Refusal, Refused};
-use crate::shell::kafka::KafkaError;
-use crate::shell::kafka::topic_id::topic_id;
 use crate::shell::meta::Kind;
+use crate::shell::snapshot::ask::{Asked, ask};
 use crate::shell::snapshot::{Site, read};
 use crate::shell::store::StoreError;
 use crate::shell::{clock, thread};
@@ -28,8 +27,6 @@ use std::time::Duration;
 const RETRY: Duration = Duration::from_millis(500);
 /// The same where only an operator can help.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// How long one read of the end of the alerts may take.
-const READ_BACK: Duration = Duration::from_secs(5);
 /// A store that does not answer is waited for so long, where the whole log could be replayed instead.
 const STORE_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -45,14 +42,6 @@ pub(super) struct Begin {
     pub(super) partition_count: i32,
     /// Kafka's id of the observations topic; empty where the broker tells none.
     pub(super) topic_id: String,
-}
-
-/// What Kafka says.
-struct Asked {
-    facts: Facts,
-    committed: Option<i64>,
-    partition_count: i32,
-    topic_id: String,
 }
 
 /// Why a partition cannot begin now.
@@ -103,12 +92,9 @@ pub(super) fn begin(shared: &Shared, partition: i32, ending: &Ending, line: &Lin
 }
 
 fn attempt(shared: &Shared, partition: i32, waited: Duration) -> Result<Begin, Held> {
-    let asked = ask(shared, partition).map_err(|fault| Held {
-        why: fault.to_string(),
-        code: fault.code(),
-        after: RETRY,
-        is_stop: false,
-    })?;
+    let (config, topic) = (&shared.config, &shared.topics.observations);
+    let asked = ask(config, topic, &shared.data, &shared.doors.follower, partition)
+        .map_err(|fault| Held { why: fault.to_string(), code: fault.code(), after: RETRY, is_stop: false })?;
     let Asked { facts, committed, partition_count, topic_id } = asked;
     shared.topic.set(&topic_id);
     let site = Site::new(&shared.config, &shared.topics.observations, &topic_id, partition, partition_count);
@@ -158,16 +144,6 @@ fn attempt(shared: &Shared, partition: i32, waited: Duration) -> Result<Begin, H
         }
     }
     from_log(shared, partition, &facts, &choice, unavailable).map(|from| begun(Machine::new(options), from))
-}
-
-/// Asks Kafka everything at once: what is decided holds of one moment.
-fn ask(shared: &Shared, partition: i32) -> Result<Asked, KafkaError> {
-    let topic_id = topic_id(&shared.config, &shared.topics.observations)?;
-    let (low, high) = shared.data.range(partition)?;
-    let committed = shared.data.committed(partition)?;
-    let partition_count = shared.data.partition_count()?;
-    let marker = shared.doors.follower.last_marker(partition, READ_BACK)?.marker;
-    Ok(Asked { facts: Facts { low, high, marker }, committed, partition_count, topic_id })
 }
 
 /// A store that cannot be listed: waited for, unless the log is whole.

@@ -51,7 +51,8 @@ impl Cause {
         match self {
             Self::Asked => "asked",
             Self::Broken(why) => why.code(),
-            Self::Mute(_) => "emission_ended",
+            Self::Mute(Closed::Ended) => "emission_ended",
+            Self::Mute(Closed::Rederive) => "rederive",
             Self::OtherTopic { .. } => "other_topic",
             Self::NoThread(_) => "no_thread",
             Self::Panicked => "panicked",
