@@ -137,7 +137,10 @@ impl Line {
                     }
                     self.expected.extend(actions.drain(..).filter_map(|action| match action {
                         Action::Emit(transition) => Some(*transition),
-                        _ => None,
+                        Action::Reject(..)
+                        | Action::RulesSwitched { .. }
+                        | Action::ConfirmTime(_)
+                        | Action::Cut => None,
                     }));
                 }
                 Delivery::End => return,

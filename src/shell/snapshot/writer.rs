@@ -80,6 +80,8 @@ struct Job {
 #[derive(Default)]
 struct State {
     waiting: BTreeMap<i32, Job>,
+    /// Offset of each partition's newest snapshot that was stored, signed or restored here.
+    newest: BTreeMap<i32, i64>,
     /// Partitions whose replicas disagree.
     disputed: BTreeSet<i32>,
     unfit: bool,
@@ -142,6 +144,17 @@ impl Writer {
         let mut state = self.0.lock();
         state.disputed.remove(&partition);
         state.waiting.remove(&partition);
+    }
+
+    /// A partition was restored from a snapshot of this offset.
+    pub fn found(&self, partition: i32, offset: i64) {
+        self.0.lock().newest.insert(partition, offset);
+    }
+
+    /// Offset of a partition's newest snapshot, as far as this worker knows.
+    #[must_use]
+    pub fn newest(&self, partition: i32) -> Option<i64> {
+        self.0.lock().newest.get(&partition).copied()
     }
 
     /// Whether nothing waits to be stored.
@@ -266,6 +279,7 @@ impl Shared {
             Outcome::Written { stored_bytes, raw_bytes } => {
                 self.metrics.written(partition, stored_bytes);
                 (self.tell)(Report::Stored { partition });
+                self.lock().newest.insert(partition, offset);
                 self.metrics.stored(partition, head.clock_ms.unwrap_or(0), seq, took);
                 tracing::info!(
                     partition,
@@ -289,6 +303,7 @@ impl Shared {
             Outcome::Cosigned { worker } => {
                 self.metrics.cosigned(partition);
                 (self.tell)(Report::Stored { partition });
+                self.lock().newest.insert(partition, offset);
                 self.metrics.stored(partition, head.clock_ms.unwrap_or(0), seq, took);
                 tracing::info!(
                     partition,

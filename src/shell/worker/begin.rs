@@ -62,7 +62,12 @@ pub(super) fn begin(shared: &Shared, partition: i32, ending: &Ending, line: &Lin
     let mut said = String::new();
     while ending.is_running() {
         let waited = clock::monotonic().saturating_sub(began);
-        let held = match attempt(shared, partition, waited) {
+        let attempted = attempt(shared, partition, waited);
+        // It took a while; who was told to end meanwhile says nothing any more.
+        if !ending.is_running() {
+            return None;
+        }
+        let held = match attempted {
             Ok(begin) => {
                 line.lock().unwrap_or_else(PoisonError::into_inner).trouble.clear();
                 return Some(begin);
@@ -123,8 +128,9 @@ fn attempt(shared: &Shared, partition: i32, waited: Duration) -> Result<Begin, H
             Ok((machine, spent)) => {
                 shared.metrics.snapshots.restored(partition, &spent);
                 let manifest = &usable.manifest;
-                let close = choice::is_retention_close(facts.low, facts.high, manifest.next_offset);
-                shared.metrics.snapshots.retention(partition, close);
+                if let Some(writer) = &shared.snapshots {
+                    writer.found(partition, manifest.next_offset);
+                }
                 let signers = if usable.cosigned { "two signers" } else { "its writer alone vouches for it" };
                 tracing::info!(
                     partition,

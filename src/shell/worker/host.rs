@@ -4,12 +4,13 @@
 use super::partition::{self, Slot, condition, emission_condition, take};
 use super::standing::{Line, Standing, show_lag};
 use super::{Ending, Shared, Shown};
+use crate::replica::choice;
 use crate::shell::kafka::assignment::{Assignment, GroupEvent};
 use crate::shell::kafka::topic_id::topic_id;
 use crate::shell::lock::LockService;
 use crate::shell::registry::{Joined, Registry};
 use crate::shell::{clock, preflight, thread};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, PoisonError};
@@ -58,6 +59,10 @@ pub(super) struct Host {
     dropped: u64,
     next_look: Duration,
     next_ask: Duration,
+    /// The partition whose retention was looked at last.
+    looked_at: i32,
+    /// Partitions whose retention is close: said once.
+    close: BTreeSet<i32>,
 }
 
 impl Host {
@@ -89,6 +94,8 @@ impl Host {
             dropped: 0,
             next_look: Duration::ZERO,
             next_ask: Duration::ZERO,
+            looked_at: -1,
+            close: BTreeSet::new(),
         }
     }
 
@@ -192,11 +199,13 @@ impl Host {
     fn end(&mut self, partitions: &[i32]) {
         let ended: Vec<(i32, Hosted)> =
             partitions.iter().filter_map(|partition| self.hosted.remove_entry(partition)).collect();
-        for (_, hosted) in &ended {
+        let mut beginning = BTreeSet::new();
+        for (partition, hosted) in &ended {
             hosted.ending.set(Ending::STOP);
             // At once, whatever the machine is at: what it has not handed on its successor derives itself.
-            if let Some(emitter) = hosted.slot.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-                emitter.hand_over();
+            match hosted.slot.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+                Some(emitter) => emitter.hand_over(),
+                None => drop(beginning.insert(*partition)),
             }
         }
         let deadline = clock::monotonic() + FINISH;
@@ -210,7 +219,9 @@ impl Host {
             }
         }
         for (partition, hosted) in ended {
-            if hosted.thread.join().is_err() {
+            // One that waits for an answer of Kafka or of the store has begun nothing and touches nothing any more.
+            let waits = beginning.contains(&partition) && !hosted.thread.is_finished();
+            if !waits && hosted.thread.join().is_err() {
                 tracing::error!(partition, "the thread of partition {partition} panicked on its way out");
             }
             self.shared.readiness.ready(&condition(partition));
@@ -284,6 +295,7 @@ impl Host {
                 {
                     self.shared.topic.set(&id);
                 }
+                self.watch_retention();
                 if let Some(before) = self.partition_count.replace(count).filter(|before| *before != count) {
                     tracing::warn!(
                         "{} went from {before} to {count} partitions: services whose key moved begin anew on another one",
@@ -292,6 +304,33 @@ impl Host {
                 }
             }
             Err(fault) => self.shared.readiness.not_ready(KAFKA, fault.to_string()),
+        }
+    }
+
+    /// Looks at one partition a turn: whether retention of the log comes close to what a restart would begin from.
+    fn watch_retention(&mut self) {
+        let Some(writer) = &self.shared.snapshots else { return };
+        let next = self.hosted.range(self.looked_at + 1..).next().or_else(|| self.hosted.iter().next());
+        let Some(partition) = next.map(|(partition, _)| *partition) else { return };
+        self.looked_at = partition;
+        let Ok((low, high)) = self.shared.data.range(partition) else { return };
+        // Without any snapshot a restart would begin at the log's first record.
+        let newest = writer.newest(partition).unwrap_or(0);
+        let is_close = choice::is_retention_close(low, high, newest);
+        self.shared.metrics.snapshots.retention(partition, is_close);
+        if !is_close {
+            self.close.remove(&partition);
+        } else if self.close.insert(partition) {
+            tracing::warn!(
+                partition,
+                low,
+                high,
+                snapshot = newest,
+                "partition {partition}: retention comes close to the newest snapshot: the log reaches back {} records, the \
+                 snapshot {}. Find out why none newer is stored, or raise kafka.observations_retention",
+                high - low,
+                high - newest
+            );
         }
     }
 }
