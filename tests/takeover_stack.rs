@@ -117,7 +117,7 @@ fn ready(worker: &Running) {
     });
 }
 
-/// Each partition gets a batch of ten samples every 25 ms.
+/// Each partition gets a batch of two samples every 25 ms.
 fn load(config: &Config, stop: Arc<AtomicBool>) -> JoinHandle<()> {
     let producer: BaseProducer = client(config, "load").set("linger.ms", "0").create().expect("a producer");
     let topic = Topics::new(&config.kafka.topic_prefix).observations;
@@ -129,7 +129,7 @@ fn load(config: &Config, stop: Arc<AtomicBool>) -> JoinHandle<()> {
             for partition in 0..PARTITIONS {
                 let service = format!("service-{partition}");
                 let mut writer = ObservationsWriter::new(&service).expect("a service");
-                for series in 0..10_u32 {
+                for series in 0..2_u32 {
                     let labels = Labels::new([("instance", series.to_string())]);
                     let value = f64::from((round / 2 + series) % 2);
                     writer.sample("flip", &labels, now_ms(), value).expect("a sample");

@@ -1,15 +1,20 @@
 //! The producer handles of one emission thread: the one that it initialises and commits with, and the dodge over a
 //! transaction that a dead primary left open.
 //!
-//! Handles of one transactional id are tried in turn, first the warm ones, then new ones: each a little longer than the one
-//! before ([`patience`]), until one is given more than librdkafka's own retry takes. A coordinator under load thus costs a
-//! few dozen milliseconds more, and not half a second. What is dropped may still have its request under way: where the coordinator is slow, that request can be
-//! served *after* the next handle's and fence it, although no other primary exists. So the first failure of a handle that
-//! came after a dropped one is told as [`Failure::Broken`], never as [`Failure::Fenced`]: the replica starts over once
-//! instead of standing back. If another primary does exist, that is one promotion too many, and the next refusal counts.
+//! The warm handles of a standby are tried in turn, each for [`AlertsProducer::patience`], the last for as long as it takes.
+//! What is dropped may still have its request under way: where the coordinator is slow, that request can be served *after*
+//! the next handle's and fence it, although no other primary exists. Three rules keep that from feeding itself (measured: a
+//! coordinator that is overloaded, asked by ever more handles, fences each of them with the one before):
+//!
+//! - Only a promotion out of standby dodges; a primary that starts over uses one handle and waits.
+//! - A handle that is fenced within [`OWN`] of a dodge is told as [`Failure::Broken`], not as [`Failure::Fenced`]: the
+//!   replica starts over once instead of standing back. If another primary does exist, that is one promotion too many,
+//!   and the next refusal counts.
+//! - After that, and after a promotion in which no handle was quick, there is no dodge for a minute ([`CALM`]).
 
 use crate::config::Config;
 use crate::replica::Failure;
+use crate::shell::clock;
 use crate::shell::kafka::KafkaError;
 use crate::shell::kafka::producer::{AlertsProducer, Outgoing};
 use crate::shell::kafka::spares::{Keep, Spares};
@@ -18,8 +23,10 @@ use std::time::Duration;
 
 /// One call of `init_transactions` on a handle that is not given up for another.
 const INITIALISE: Duration = Duration::from_secs(2);
-/// A handle that may take this long is not given up: librdkafka asks again after 500 ms.
-const KEEP: Duration = Duration::from_millis(600);
+/// A fence so soon after a dodge may be of our own making.
+const OWN: Duration = Duration::from_secs(2);
+/// How long one handle at a time is used after a dodge that did not help.
+const CALM: Duration = Duration::from_secs(60);
 /// One commit. Longer than what counts as slow, so that a broker that takes 1.5 s lets emission go on, if badly.
 const COMMIT: Duration = Duration::from_secs(3);
 
@@ -30,64 +37,67 @@ pub(super) struct Handles {
     spares: Spares,
     /// The one in use; none before the first promotion and after a renewal.
     current: Option<AlertsProducer>,
-    /// A handle was dropped for the current one, which has committed nothing yet.
-    dodged: bool,
-}
-
-/// How long the handle that is tried `attempt`th (from 0) may take, where one takes `least` with nothing left open. The
-/// abort that the first has begun is mostly done when the second or the third asks; then twice as long each time. None for
-/// as long as it takes.
-fn patience(attempt: u32, least: Duration) -> Option<Duration> {
-    let patience = least.saturating_mul(1 << attempt.saturating_sub(1).min(16));
-    (patience < KEEP).then_some(patience)
+    /// It emits, or did when it last had a role: the next promotion is a start-over.
+    primary: bool,
+    /// Until when a fence may be of our own making.
+    own_until: Duration,
+    /// No dodge before.
+    calm_until: Duration,
 }
 
 impl Handles {
     pub(super) fn new(config: &Arc<Config>, partition: i32, spares: &Spares) -> Self {
         spares.keep(partition, Keep::Standby);
-        Self { config: Arc::clone(config), partition, spares: spares.clone(), current: None, dodged: false }
+        Self {
+            config: Arc::clone(config),
+            partition,
+            spares: spares.clone(),
+            current: None,
+            primary: false,
+            own_until: Duration::ZERO,
+            calm_until: Duration::ZERO,
+        }
     }
 
     /// What the spares are kept for from now on.
-    pub(super) fn keep(&self, keep: Keep) {
+    pub(super) fn keep(&mut self, keep: Keep) {
+        self.primary = keep == Keep::Primary;
         self.spares.keep(self.partition, keep);
     }
 
     /// Drops the handle in use: whatever it has under way is fenced by the next.
     pub(super) fn renew(&mut self) {
         self.current = None;
-        self.dodged = false;
     }
 
     /// Fences every earlier producer of the partition. After [`Failure::TimedOut`] the same handle is asked again.
     pub(super) fn initialise(&mut self) -> Result<(), (Failure, KafkaError)> {
-        for attempt in 0.. {
-            let (producer, patience) = match self.current.take() {
+        loop {
+            let producer = match self.current.take() {
                 // Asked again: no other would have the answer sooner.
-                Some(producer) => (producer, None),
-                None => {
-                    let producer = self.fresh()?;
-                    let patience = patience(attempt, producer.patience());
-                    (producer, patience)
-                }
+                Some(producer) => producer,
+                None => self.fresh()?,
             };
-            match producer.initialise(patience.unwrap_or(INITIALISE)) {
+            let now = clock::monotonic();
+            let dodges = !self.primary && now >= self.calm_until && self.spares.warm(self.partition) > 0;
+            let patience = if dodges { producer.patience() } else { INITIALISE };
+            match producer.initialise(patience) {
                 Ok(()) => {
                     self.current = Some(producer);
-                    break;
+                    return Ok(());
                 }
-                Err((Failure::TimedOut, _)) if patience.is_some() => {
-                    self.dodged = true;
+                Err((Failure::TimedOut, _)) if dodges => {
+                    self.own_until = now + OWN;
                     drop(producer);
                 }
                 Err((Failure::TimedOut, fault)) => {
+                    self.calm_until = now + CALM;
                     self.current = Some(producer);
                     return Err((Failure::TimedOut, fault));
                 }
                 Err(failed) => return Err(self.judged(failed)),
             }
         }
-        Ok(())
     }
 
     /// A handle that is not initialised yet.
@@ -104,33 +114,21 @@ impl Handles {
         let Some(producer) = &self.current else {
             return Err(AlertsProducer::dropped());
         };
-        let committed = producer.commit(records, COMMIT).map_err(|failed| self.judged(failed));
-        self.dodged = false;
-        committed
+        producer.commit(records, COMMIT).map_err(|failed| self.judged(failed))
     }
 
     fn judged(&mut self, (failure, fault): (Failure, KafkaError)) -> (Failure, KafkaError) {
-        let own = std::mem::take(&mut self.dodged) && failure == Failure::Fenced;
-        (if own { Failure::Broken } else { failure }, fault)
+        let now = clock::monotonic();
+        if failure == Failure::Fenced && now < self.own_until {
+            (self.own_until, self.calm_until) = (Duration::ZERO, now + CALM);
+            return (Failure::Broken, fault);
+        }
+        (failure, fault)
     }
 }
 
 impl Drop for Handles {
     fn drop(&mut self) {
         self.spares.drop_all(self.partition);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_handle_may_take_longer_until_one_outlasts_the_clients_own_retry() {
-        let tried: Vec<Option<u128>> = (0..9)
-            .map(|attempt| patience(attempt, Duration::from_millis(19)).map(|patience| patience.as_millis()))
-            .collect();
-        let ms = Some;
-        assert_eq!(tried, [ms(19), ms(19), ms(38), ms(76), ms(152), ms(304), None, None, None]);
     }
 }

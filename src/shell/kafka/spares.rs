@@ -12,8 +12,8 @@
 //! | hosted | for each standby | takeover over an open transaction |
 //! |---|---|---|
 //! | up to 32 | 3 | 20–40 ms |
-//! | 33 to 48 | 2 | 20–40 ms mostly; else some 60 ms more, to connect another |
-//! | 49 and more | 1 | some 60 ms more |
+//! | 33 to 48 | 2 | 20 ms, or 0.5 s where the abort takes longer than that |
+//! | 49 and more | 1 | 0.5–1 s |
 //!
 //! Where nothing was left open each of them takes 5 ms.
 
