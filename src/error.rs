@@ -27,6 +27,9 @@ pub enum Error {
     /// The snapshot store.
     #[error(transparent)]
     Store(#[from] crate::shell::store::StoreError),
+    /// The bench of restores.
+    #[error(transparent)]
+    RestoreBench(#[from] crate::shell::bench::restore::RestoreBenchError),
     /// The monitor.
     #[error(transparent)]
     Monitor(#[from] crate::shell::monitor::MonitorError),
@@ -58,6 +61,7 @@ impl Error {
             Self::Http(fault) => fault.code(),
             Self::System(_) => "system",
             Self::Store(fault) => fault.code(),
+            Self::RestoreBench(fault) => fault.code(),
             Self::Monitor(fault) => fault.code(),
             Self::Verify(fault) => fault.code(),
             Self::Keys(fault) => fault.code(),
@@ -76,6 +80,7 @@ impl Error {
             Self::Http(fault) => fault.is_retryable(),
             Self::System(_) => true,
             Self::Store(fault) => fault.is_retryable(),
+            Self::RestoreBench(fault) => fault.is_retryable(),
             Self::Monitor(fault) => fault.is_retryable(),
             Self::Verify(fault) => fault.is_retryable(),
             Self::Keys(fault) => fault.is_retryable(),

@@ -1,6 +1,8 @@
 //! `bellwether bench`: the worker's path against a bare consumer on the same topics, in one run, and the time from a
 //! decision to a reader. Figures, no verdict: they belong to the machine and the hour they were taken on.
 
+mod restore;
+
 use crate::config::Config;
 use crate::error::Error;
 use crate::shell::bench::catchup::{self, Held, Pass};
@@ -13,7 +15,11 @@ use std::process::ExitCode;
 
 /// Flags of `bellwether bench`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// Measure one thing only.
+    #[command(subcommand)]
+    only: Option<Only>,
     /// Series of either topic, rounded up to whole services of a hundred.
     #[arg(long, default_value_t = 100_000)]
     series: usize,
@@ -31,6 +37,13 @@ pub struct Args {
     json: bool,
 }
 
+/// What may be measured by itself.
+#[derive(Debug, clap::Subcommand)]
+enum Only {
+    /// How fast a state of many series comes back from the snapshot store. Needs snapshots.url, and no Kafka.
+    Restore(restore::Args),
+}
+
 /// Both sides over one topic.
 struct Comparison {
     shape: Shape,
@@ -44,6 +57,9 @@ struct Comparison {
 
 /// Runs it. Needs a cluster; its topics are named after the time and deleted at the end.
 pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
+    if let Some(Only::Restore(args)) = &args.only {
+        return restore::run(args, config);
+    }
     let prefix = format!("{}.bench-{}", config.kafka.topic_prefix, clock::wall_ms());
     let mut comparisons = Vec::new();
     for (shape, rounds) in [(Shape::Batches, args.rounds), (Shape::Singles, args.rounds.div_ceil(2))] {

@@ -15,7 +15,7 @@ pub const ROUND_MS: i64 = 15_000;
 /// Series of one service, and samples of one batch.
 pub const SERVICE_SERIES: usize = 100;
 /// First round's time stamp, milliseconds since the epoch: a fixed day, so that every run is the same.
-const START_MS: i64 = 1_750_000_005_000;
+pub(super) const START_MS: i64 = 1_750_000_005_000;
 const METRICS: [&str; 5] =
     ["cpu_busy_ratio", "requests_total", "errors_total", "queue_length", "disk_free_bytes"];
 
@@ -127,7 +127,7 @@ pub fn signer() -> Signer {
     Signer::new(SigningKey::from_seed(&[b'b'; 32]), "bench")
 }
 
-fn rules() -> Vec<u8> {
+pub(super) fn rules() -> Vec<u8> {
     let file = RuleFile { name: "bench.yaml".to_owned(), content: RULES.to_owned() };
     let set = RuleSet {
         version: 1,
@@ -140,7 +140,12 @@ fn rules() -> Vec<u8> {
 }
 
 /// One round's records of one service.
-fn records(shape: Shape, service: usize, round: usize, time_ms: i64) -> Result<Vec<Vec<u8>>, Fault> {
+pub(super) fn records(
+    shape: Shape,
+    service: usize,
+    round: usize,
+    time_ms: i64,
+) -> Result<Vec<Vec<u8>>, Fault> {
     let name = format!("service-{service:04}");
     let mut out = Vec::new();
     let mut writer = ObservationsWriter::new(&name)?;

@@ -4,6 +4,7 @@
 pub mod catchup;
 pub mod latency;
 pub mod load;
+pub mod restore;
 
 use super::kafka::KafkaError;
 use crate::config::Config;
