@@ -55,6 +55,10 @@ pub enum Kind {
     Garbage,
     /// A control record that the cluster has not signed.
     Forgery,
+    /// The store fails a few puts.
+    StoreFails,
+    /// A bit of the newest snapshot flips.
+    StoreFlips,
     /// New rules.
     Rules,
     /// Many alerts begin with one record, and end with another.
@@ -67,7 +71,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Crash,
         Self::MachineGone,
         Self::CrashAll,
@@ -88,6 +92,8 @@ impl Kind {
         Self::Gaps,
         Self::Garbage,
         Self::Forgery,
+        Self::StoreFails,
+        Self::StoreFlips,
         Self::Rules,
         Self::Storm,
         Self::Quiet,
@@ -118,6 +124,8 @@ impl Kind {
             Self::Gaps => "gaps",
             Self::Garbage => "garbage",
             Self::Forgery => "forgery",
+            Self::StoreFails => "store_fails",
+            Self::StoreFlips => "store_flips",
             Self::Rules => "rules",
             Self::Storm => "storm",
             Self::Quiet => "quiet",
@@ -148,6 +156,8 @@ impl Kind {
             | Self::Gaps
             | Self::Garbage
             | Self::Forgery
+            | Self::StoreFails
+            | Self::StoreFlips
             | Self::Rules
             | Self::Storm
             | Self::Quiet
@@ -174,6 +184,8 @@ impl Kind {
             | Self::LeaderMoves
             | Self::Gaps
             | Self::Forgery
+            | Self::StoreFails
+            | Self::StoreFlips
             | Self::Rules
             | Self::TailLost => 2,
             Self::CrashAll | Self::KeeperDown | Self::KafkaStall | Self::Garbage | Self::Quiet => 1,
@@ -200,6 +212,8 @@ impl Kind {
             | Self::Gaps
             | Self::Garbage
             | Self::Forgery
+            | Self::StoreFails
+            | Self::StoreFlips
             | Self::Rules
             | Self::Storm => (0, 0),
         }

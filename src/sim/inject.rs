@@ -69,6 +69,8 @@ impl World {
             Kind::EndTxnUnanswered => self.upsets[p].push_back(Upset::Unanswered),
             Kind::EndTxnLost => self.upsets[p].push_back(Upset::Lost),
             Kind::TailLost => self.lose_tail(worker, p, span_ms),
+            Kind::StoreFails => self.store.failing += fault.detail % 4,
+            Kind::StoreFlips => self.store.flip(p, fault.detail),
             Kind::Quiet => self.quiet_until_ms[p] = self.now_ms + span_ms,
             Kind::LeaderMoves | Kind::Gaps | Kind::Garbage | Kind::Forgery | Kind::Rules | Kind::Storm => {
                 self.disturb(fault)
@@ -149,6 +151,8 @@ impl World {
             | Kind::EndTxnTwice
             | Kind::EndTxnUnanswered
             | Kind::EndTxnLost
+            | Kind::StoreFails
+            | Kind::StoreFlips
             | Kind::Quiet
             | Kind::TailLost => {}
         }

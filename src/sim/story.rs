@@ -57,6 +57,8 @@ pub(super) enum Fact {
     Lock { p: usize, what: &'static str },
     Diverged { p: usize, seq: i64 },
     RulesSwitched { p: usize, version: i64, refused: bool },
+    Snapshot { p: usize, seq: i64, offset: i64 },
+    Restored { p: usize, seq: i64, offset: i64 },
     Rederives { p: usize, seq: i64 },
     Violation(String),
 }
@@ -121,6 +123,12 @@ impl fmt::Display for Fact {
             Self::Diverged { p, seq } => write!(f, "{p}: another history than the marker's at seq {seq}"),
             Self::RulesSwitched { p, version, refused } => {
                 write!(f, "{p}: rules {version} {}", if *refused { "refused" } else { "in force" })
+            }
+            Self::Snapshot { p, seq, offset } => {
+                write!(f, "{p}: has stored a snapshot: seq {seq}, next offset {offset}")
+            }
+            Self::Restored { p, seq, offset } => {
+                write!(f, "{p}: restores a snapshot: seq {seq}, next offset {offset}")
             }
             Self::Rederives { p, seq } => {
                 write!(f, "{p}: derives anew what is not out after seq {seq} and was forgotten")
