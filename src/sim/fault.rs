@@ -170,7 +170,7 @@ impl Kind {
         match self {
             Self::Crash => 8,
             Self::Pause | Self::SessionLost => 5,
-            Self::Storm => 4,
+            Self::Storm | Self::Quiet => 4,
             Self::MachineGone
             | Self::Stop
             | Self::KafkaCut
@@ -186,9 +186,11 @@ impl Kind {
             | Self::Forgery
             | Self::StoreFails
             | Self::StoreFlips
+            | Self::CrashAll
+            | Self::KeeperDown
             | Self::Rules
             | Self::TailLost => 2,
-            Self::CrashAll | Self::KeeperDown | Self::KafkaStall | Self::Garbage | Self::Quiet => 1,
+            Self::KafkaStall | Self::Garbage => 1,
         }
     }
 
@@ -240,6 +242,8 @@ pub enum Moment {
     Before(Call),
     /// … or has been answered, before anything is made of the answer.
     After(Call),
+    /// As soon as a snapshot is stored that is past the marker: for a death of all (H1).
+    PastMarker,
 }
 
 /// The calls of an emission thread.
@@ -333,6 +337,7 @@ impl Fault {
         };
         let call = Call::ALL[random.index(Call::ALL.len())];
         let moment = match random.below(6) {
+            0..=3 if kind == Kind::CrashAll => Moment::PastMarker,
             0 | 1 => Moment::Now,
             2 | 3 => Moment::Before(call),
             _ => Moment::After(call),

@@ -14,7 +14,8 @@ impl World {
     /// A fault of the plan is due: now, or at the next moment that it waits for.
     pub(super) fn due(&mut self, at: usize) {
         let fault = self.plan.faults[at].clone();
-        if fault.moment == Moment::Now || !fault.kind.meets_a_worker() {
+        let waits = fault.kind.meets_a_worker() || fault.moment == Moment::PastMarker;
+        if fault.moment == Moment::Now || !waits {
             let worker = self.aimed(fault.aim, fault.partition);
             self.inject(&fault, worker);
         } else {

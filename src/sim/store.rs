@@ -3,6 +3,7 @@
 //!
 //! Writing and restoring follow `shell/snapshot/` and `shell/worker/begin.rs`: what is restored is `replica::choice`'s to say.
 
+use super::fault::Moment;
 use super::oracle;
 use super::story::{Fact, Who};
 use super::world::{What, World};
@@ -120,7 +121,11 @@ impl World {
         };
         let Some(first) = self.store.snapshots[p].iter_mut().find(same) else {
             self.store.snapshots[p].push(stored);
-            return self.tell(Who::Worker(worker), &Fact::Snapshot { p, seq, offset });
+            self.tell(Who::Worker(worker), &Fact::Snapshot { p, seq, offset });
+            if seq > self.oracles[p].score().1 {
+                self.moment(worker, p, Moment::PastMarker);
+            }
+            return;
         };
         let differs = first.manifest.digest != ours.digest;
         if first.manifest.worker != ours.worker {

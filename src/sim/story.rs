@@ -67,14 +67,7 @@ impl fmt::Display for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Injected(fault) => tell_fault(f, fault),
-            Self::Armed(fault) => {
-                tell_fault(f, fault)?;
-                match fault.moment {
-                    Moment::Now => Ok(()),
-                    Moment::Before(call) => write!(f, ", as soon as {call:?} begins"),
-                    Moment::After(call) => write!(f, ", as soon as {call:?} is answered"),
-                }
-            }
+            Self::Armed(fault) => tell_fault(f, fault).and_then(|()| tell_moment(f, fault.moment)),
             Self::Healed => f.write_str("no more faults from here on"),
             Self::Appended { p, offset, what, stamp_ahead_ms: 0 } => {
                 write!(f, "observations {p}: offset {offset}: {what}")
@@ -135,6 +128,15 @@ impl fmt::Display for Fact {
             }
             Self::Violation(what) => f.write_str(what),
         }
+    }
+}
+
+fn tell_moment(f: &mut fmt::Formatter<'_>, moment: Moment) -> fmt::Result {
+    match moment {
+        Moment::Now => Ok(()),
+        Moment::PastMarker => f.write_str(", as soon as a snapshot past the marker is stored"),
+        Moment::Before(call) => write!(f, ", as soon as {call:?} begins"),
+        Moment::After(call) => write!(f, ", as soon as {call:?} is answered"),
     }
 }
 
