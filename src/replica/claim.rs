@@ -5,13 +5,21 @@
 //! A claim ends when its holder says so (the last marker of a planned stop names no claim), when a marker of a newer epoch
 //! shows another primary, when a transition stays unseen for longer than the takeover bound (the standalone worker is
 //! dead or stuck), or when not even its heartbeat has been seen for [`CLAIM_MS`].
+//!
+//! A primary that is fenced keeps its lock until it sees who came after it: given back at once, the lock would call the
+//! next standby into a duel with a successor whose first marker is not out yet. While a claim is held it keeps the lock
+//! for the same reason.
 
-use super::HEARTBEAT_MS;
+use super::state::{Lock, Replica};
+use super::{Action, HEARTBEAT_MS};
 use crate::wire::Marker;
 use crate::wire::record::LOCK_CLAIMED;
 
 /// How long a claim outlives the last marker that was seen of it, milliseconds: a heartbeat and a half.
 pub const CLAIM_MS: i64 = HEARTBEAT_MS + HEARTBEAT_MS / 2;
+
+/// How long a fenced primary keeps its lock for a successor that has not shown itself, milliseconds.
+pub(super) const LOCK_KEPT_MS: i64 = 2_000;
 
 /// What the newest marker says of a claim.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,5 +40,15 @@ impl Claim {
     /// Whether another worker holds the partition by an operator's word.
     pub(super) fn is_held(&self, now_ms: i64) -> bool {
         self.held.is_some_and(|(_, seen_ms)| now_ms - seen_ms < CLAIM_MS)
+    }
+}
+
+impl Replica {
+    /// A lock that a fenced primary has kept is given back once its successor is known, and no claim is held.
+    pub(super) fn give_back_kept(&mut self, actions: &mut Vec<Action>) {
+        let known = self.epoch_seen > self.epoch || self.now_ms >= self.lock_kept_until_ms;
+        if matches!(self.lock, Lock::Mine(_)) && known && !self.is_claimed() {
+            self.release(actions);
+        }
     }
 }

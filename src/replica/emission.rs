@@ -1,5 +1,6 @@
 //! How a replica becomes primary, emits, and steps back: the half of [`Replica`] that talks to the producer.
 
+use super::claim::LOCK_KEPT_MS;
 use super::state::{Lock, Out, Replica};
 use super::{
     Action, BACKOFF_MS, BACKOFF_MS_MAX, Failure, GIVE_UP_MS, LOCK_ONLY_MS, Reason, Role, SLOW_COMMIT_MS,
@@ -181,14 +182,19 @@ impl Replica {
         self.fenced_ms = self.now_ms;
         // A successor that has not shown itself yet is left alone for a while.
         self.lock_only = (self.epoch_seen <= self.epoch).then_some((self.now_ms + LOCK_ONLY_MS, self.epoch));
-        self.step_back(reason, backoff_ms, actions);
+        self.lock_kept_until_ms = self.now_ms + LOCK_KEPT_MS;
+        self.wait(reason, backoff_ms, actions);
     }
 
     /// Gives the lock to whoever gets further, and waits.
     pub(super) fn step_back(&mut self, reason: Reason, backoff_ms: i64, actions: &mut Vec<Action>) {
+        self.release(actions);
+        self.wait(reason, backoff_ms, actions);
+    }
+
+    fn wait(&mut self, reason: Reason, backoff_ms: i64, actions: &mut Vec<Action>) {
         self.fenced_until_ms = self.now_ms + backoff_ms;
         self.committing = None;
-        self.release(actions);
         actions.push(Action::RenewProducer);
         self.go(Role::Fenced, reason, actions);
     }

@@ -135,6 +135,8 @@ pub struct Replica {
     pub(super) claim: Claim,
     /// A standalone replica that stops: its last marker, which ends the claim, is under way or out.
     pub(super) disclaimed: bool,
+    /// A fenced primary: until when it keeps its lock for a successor that it has not seen.
+    pub(super) lock_kept_until_ms: i64,
     pub(super) ahead: Option<Ahead>,
     /// Epoch in which the histories were last found to differ.
     pub(super) diverged_epoch: Option<i64>,
@@ -192,6 +194,7 @@ impl Replica {
             emitter: None,
             claim: Claim::default(),
             disclaimed: false,
+            lock_kept_until_ms: now_ms,
             ahead: None,
             diverged_epoch: None,
             committing: None,
@@ -264,7 +267,7 @@ impl Replica {
     /// Whether it has forgotten transitions that are not out.
     #[must_use]
     pub fn has_forgotten(&self) -> bool {
-        self.backlog.floor() > self.out.seq && !planted(Bug::BufferForgets)
+        self.backlog.floor() > self.out.seq
     }
 
     /// Why it may not emit, where an operator has to do something about it: [`Reason::remedy`] says what.
@@ -447,7 +450,11 @@ impl Replica {
 
     fn pursue(&mut self, actions: &mut Vec<Action>) {
         match self.role {
-            Role::Standby | Role::Locking => self.pursue_promotion(actions),
+            Role::Standby => {
+                self.give_back_kept(actions);
+                self.pursue_promotion(actions);
+            }
+            Role::Locking => self.pursue_promotion(actions),
             Role::Initialising | Role::ReadingBack => {}
             Role::Primary => {
                 // A primary by takeover takes the lock as soon as its last holder is gone.
@@ -460,6 +467,7 @@ impl Replica {
                 }
             }
             Role::Fenced => {
+                self.give_back_kept(actions);
                 if self.now_ms >= self.fenced_until_ms {
                     self.go(Role::Standby, Reason::BackoffPassed, actions);
                 }

@@ -502,11 +502,16 @@ fn a_fenced_primary_waits_and_comes_back_only_with_the_lock() {
     a.derive(1..=1);
     assert_eq!(
         a.on(Input::CommitFailed(Failure::Fenced)),
-        "release; renew; primary -> fenced (producer_fenced)"
+        "renew; primary -> fenced (producer_fenced)",
+        "the lock is kept: its successor has not shown itself"
     );
-    assert_eq!(a.on(Input::Lock(LockEvent::Free)), "", "not before the back-off has passed");
+    assert_eq!(
+        a.pass(BACKOFF_MS),
+        "fenced -> standby (backoff_passed)",
+        "not before the back-off has passed"
+    );
+    assert_eq!(a.pass(claim::LOCK_KEPT_MS - BACKOFF_MS), "release");
     assert_eq!(a.on(held()), "");
-    assert_eq!(a.pass(BACKOFF_MS), "fenced -> standby (backoff_passed)");
     assert_eq!(a.pass(10_000), "", "although its transition is unseen");
     assert_eq!(a.on(Input::Lock(LockEvent::Free)), "standby -> locking (lock_free); acquire");
 }
@@ -516,7 +521,7 @@ fn a_fenced_replica_takes_over_again_once_its_successor_has_shown_itself_and_die
     let mut a = Story::primary();
     a.derive(1..=2);
     a.on(Input::CommitFailed(Failure::Fenced));
-    assert_eq!(a.on(seen("b", 2, 1)), "");
+    assert_eq!(a.on(seen("b", 2, 1)), "release");
     assert_eq!(a.pass(TAKEOVER_MS + 1), "fenced -> standby (backoff_passed)");
     assert_eq!(a.pass(1), "standby -> initialising (transition_unseen); init");
 }
@@ -527,7 +532,7 @@ fn a_successor_that_never_wrote_a_marker_is_succeeded_in_the_end() {
     a.derive(1..=1);
     a.on(Input::CommitFailed(Failure::Fenced));
     a.pass(BACKOFF_MS);
-    assert_eq!(a.pass(LOCK_ONLY_MS - BACKOFF_MS - 1), "");
+    assert_eq!(a.pass(LOCK_ONLY_MS - BACKOFF_MS - 1), "release");
     assert_eq!(a.pass(1), "standby -> initialising (transition_unseen); init");
 }
 
@@ -538,7 +543,7 @@ fn each_fence_of_a_minute_doubles_the_back_off() {
         let epoch = a.replica.epoch();
         let told = a.on(seen("b", epoch + 1, 0));
         assert!(
-            told.ends_with("renew; primary -> fenced (newer_epoch)"),
+            told.contains("renew; primary -> fenced (newer_epoch)"),
             "a marker of a newer epoch tells before any commit does: {told}"
         );
         assert_eq!(a.pass(backoff_ms - 1), "");
@@ -730,14 +735,18 @@ fn a_standalone_worker_claims_the_partition_and_gives_it_back_with_its_last_mark
 #[test]
 fn a_claim_is_stood_back_from_until_its_holder_gives_it_back() {
     let mut a = Story::primary();
-    a.on(Input::CommitFailed(Failure::Fenced));
-    assert_eq!(a.on(claimed(2, 0)), "");
+    assert_eq!(a.on(Input::CommitFailed(Failure::Fenced)), "renew; primary -> fenced (producer_fenced)");
+    assert_eq!(a.on(claimed(2, 0)), "", "nor is the lock given back: it would call the next standby");
     assert_eq!(a.pass(BACKOFF_MS), "fenced -> standby (backoff_passed)");
-    assert_eq!(a.on(Input::Lock(LockEvent::Free)), "", "a free lock is not enough");
     assert_eq!(a.pass(HEARTBEAT_MS), "");
     a.on(claimed(2, 0));
     assert_eq!(a.pass(HEARTBEAT_MS), "", "the heartbeat keeps it");
-    assert_eq!(a.on(seen("standalone", 2, 0)), "standby -> locking (lock_free); acquire");
+    assert_eq!(a.on(seen("standalone", 2, 0)), "release");
+    assert_eq!(a.on(Input::Lock(LockEvent::Free)), "standby -> locking (lock_free); acquire");
+
+    let mut b = Story::standby(0);
+    b.on(claimed(2, 0));
+    assert_eq!(b.on(Input::Lock(LockEvent::Free)), "", "a free lock is not enough");
 }
 
 #[test]

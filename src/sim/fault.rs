@@ -55,10 +55,6 @@ pub enum Kind {
     Garbage,
     /// A control record that the cluster has not signed.
     Forgery,
-    /// The store fails a few puts.
-    StoreFails,
-    /// A bit of the newest snapshot flips.
-    StoreFlips,
     /// New rules.
     Rules,
     /// Many alerts begin with one record, and end with another.
@@ -71,7 +67,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 24] = [
         Self::Crash,
         Self::MachineGone,
         Self::CrashAll,
@@ -92,8 +88,6 @@ impl Kind {
         Self::Gaps,
         Self::Garbage,
         Self::Forgery,
-        Self::StoreFails,
-        Self::StoreFlips,
         Self::Rules,
         Self::Storm,
         Self::Quiet,
@@ -124,8 +118,6 @@ impl Kind {
             Self::Gaps => "gaps",
             Self::Garbage => "garbage",
             Self::Forgery => "forgery",
-            Self::StoreFails => "store_fails",
-            Self::StoreFlips => "store_flips",
             Self::Rules => "rules",
             Self::Storm => "storm",
             Self::Quiet => "quiet",
@@ -156,8 +148,6 @@ impl Kind {
             | Self::Gaps
             | Self::Garbage
             | Self::Forgery
-            | Self::StoreFails
-            | Self::StoreFlips
             | Self::Rules
             | Self::Storm
             | Self::Quiet
@@ -170,7 +160,7 @@ impl Kind {
         match self {
             Self::Crash => 8,
             Self::Pause | Self::SessionLost => 5,
-            Self::Storm | Self::Quiet => 4,
+            Self::Storm => 4,
             Self::MachineGone
             | Self::Stop
             | Self::KafkaCut
@@ -184,13 +174,9 @@ impl Kind {
             | Self::LeaderMoves
             | Self::Gaps
             | Self::Forgery
-            | Self::StoreFails
-            | Self::StoreFlips
-            | Self::CrashAll
-            | Self::KeeperDown
             | Self::Rules
             | Self::TailLost => 2,
-            Self::KafkaStall | Self::Garbage => 1,
+            Self::CrashAll | Self::KeeperDown | Self::KafkaStall | Self::Garbage | Self::Quiet => 1,
         }
     }
 
@@ -214,8 +200,6 @@ impl Kind {
             | Self::Gaps
             | Self::Garbage
             | Self::Forgery
-            | Self::StoreFails
-            | Self::StoreFlips
             | Self::Rules
             | Self::Storm => (0, 0),
         }
@@ -242,8 +226,6 @@ pub enum Moment {
     Before(Call),
     /// … or has been answered, before anything is made of the answer.
     After(Call),
-    /// As soon as a snapshot is stored that is past the marker: for a death of all (H1).
-    PastMarker,
 }
 
 /// The calls of an emission thread.
@@ -337,7 +319,6 @@ impl Fault {
         };
         let call = Call::ALL[random.index(Call::ALL.len())];
         let moment = match random.below(6) {
-            0..=3 if kind == Kind::CrashAll => Moment::PastMarker,
             0 | 1 => Moment::Now,
             2 | 3 => Moment::Before(call),
             _ => Moment::After(call),

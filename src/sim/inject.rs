@@ -14,8 +14,7 @@ impl World {
     /// A fault of the plan is due: now, or at the next moment that it waits for.
     pub(super) fn due(&mut self, at: usize) {
         let fault = self.plan.faults[at].clone();
-        let waits = fault.kind.meets_a_worker() || fault.moment == Moment::PastMarker;
-        if fault.moment == Moment::Now || !waits {
+        if fault.moment == Moment::Now || !fault.kind.meets_a_worker() {
             let worker = self.aimed(fault.aim, fault.partition);
             self.inject(&fault, worker);
         } else {
@@ -70,8 +69,6 @@ impl World {
             Kind::EndTxnUnanswered => self.upsets[p].push_back(Upset::Unanswered),
             Kind::EndTxnLost => self.upsets[p].push_back(Upset::Lost),
             Kind::TailLost => self.lose_tail(worker, p, span_ms),
-            Kind::StoreFails => self.store.failing += fault.detail % 4,
-            Kind::StoreFlips => self.store.flip(p, fault.detail),
             Kind::Quiet => self.quiet_until_ms[p] = self.now_ms + span_ms,
             Kind::LeaderMoves | Kind::Gaps | Kind::Garbage | Kind::Forgery | Kind::Rules | Kind::Storm => {
                 self.disturb(fault)
@@ -152,8 +149,6 @@ impl World {
             | Kind::EndTxnTwice
             | Kind::EndTxnUnanswered
             | Kind::EndTxnLost
-            | Kind::StoreFails
-            | Kind::StoreFlips
             | Kind::Quiet
             | Kind::TailLost => {}
         }

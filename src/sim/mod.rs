@@ -26,7 +26,6 @@ mod oracle;
 pub(crate) mod planted;
 mod random;
 mod shrink;
-mod store;
 mod story;
 #[cfg(test)]
 mod tests;
