@@ -37,6 +37,7 @@ mod tests;
 
 pub use summary::{AlertStatus, RuleStatus, Summary};
 
+use crate::sim::planted::{Bug, planted};
 use crate::wire::keyring::{Keyring, Sealed};
 use crate::wire::{Batch, Control, Fault, Inbound, RuleSet, Transition};
 use clock::Clock;
@@ -204,7 +205,11 @@ impl Machine {
             Heard::Unreadable(fault) => out.push(Action::Reject(position, fault)),
         }
         let Options { partition, snapshot_interval_ms, .. } = self.options;
-        if snapshot::crosses(partition, snapshot_interval_ms, before_ms, self.clock.now_ms()) {
+        let at_offset = planted(Bug::SnapshotAtOffset);
+        if at_offset && self.next_offset % 50 == 0 {
+            out.push(Action::Cut);
+        }
+        if !at_offset && snapshot::crosses(partition, snapshot_interval_ms, before_ms, self.clock.now_ms()) {
             out.push(Action::Cut);
         }
     }

@@ -15,6 +15,7 @@
 //! signed. Where none is left the log itself decides: one that still begins at its first record is replayed whole;
 //! an installation that has never emitted begins where its log begins; everything else stops, loudly.
 
+use crate::sim::planted::{Bug, planted};
 use crate::wire::Marker;
 use crate::wire::manifest::{Cosign, FORMAT_VERSION, Manifest, ManifestFault};
 use std::collections::BTreeSet;
@@ -389,7 +390,7 @@ impl Candidate {
         let manifest = self.manifest.as_ref().map_err(|fault| Refusal::Manifest(fault.clone()))?;
         let usable = self.is_own(manifest, own)?;
         let marker_seq = facts.marker.as_ref().map_or(0, |marker| marker.seq);
-        if manifest.seq > marker_seq {
+        if manifest.seq > marker_seq && !planted(Bug::NewestSnapshot) {
             return Err(Refusal::PastMarker { seq: manifest.seq, marker: marker_seq });
         }
         if let Some(marker) = facts.marker.as_ref().filter(|marker| marker.seq == manifest.seq)

@@ -55,6 +55,10 @@ pub enum Kind {
     Garbage,
     /// A control record that the cluster has not signed.
     Forgery,
+    /// The store fails a few puts.
+    StoreFails,
+    /// A bit of the newest snapshot flips.
+    StoreFlips,
     /// New rules.
     Rules,
     /// Many alerts begin with one record, and end with another.
@@ -67,7 +71,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Crash,
         Self::MachineGone,
         Self::CrashAll,
@@ -88,6 +92,8 @@ impl Kind {
         Self::Gaps,
         Self::Garbage,
         Self::Forgery,
+        Self::StoreFails,
+        Self::StoreFlips,
         Self::Rules,
         Self::Storm,
         Self::Quiet,
@@ -118,6 +124,8 @@ impl Kind {
             Self::Gaps => "gaps",
             Self::Garbage => "garbage",
             Self::Forgery => "forgery",
+            Self::StoreFails => "store_fails",
+            Self::StoreFlips => "store_flips",
             Self::Rules => "rules",
             Self::Storm => "storm",
             Self::Quiet => "quiet",
@@ -148,6 +156,8 @@ impl Kind {
             | Self::Gaps
             | Self::Garbage
             | Self::Forgery
+            | Self::StoreFails
+            | Self::StoreFlips
             | Self::Rules
             | Self::Storm
             | Self::Quiet
@@ -160,7 +170,7 @@ impl Kind {
         match self {
             Self::Crash => 8,
             Self::Pause | Self::SessionLost => 5,
-            Self::Storm => 4,
+            Self::Storm | Self::Quiet => 4,
             Self::MachineGone
             | Self::Stop
             | Self::KafkaCut
@@ -174,9 +184,13 @@ impl Kind {
             | Self::LeaderMoves
             | Self::Gaps
             | Self::Forgery
+            | Self::StoreFails
+            | Self::StoreFlips
+            | Self::CrashAll
+            | Self::KeeperDown
             | Self::Rules
             | Self::TailLost => 2,
-            Self::CrashAll | Self::KeeperDown | Self::KafkaStall | Self::Garbage | Self::Quiet => 1,
+            Self::KafkaStall | Self::Garbage => 1,
         }
     }
 
@@ -200,6 +214,8 @@ impl Kind {
             | Self::Gaps
             | Self::Garbage
             | Self::Forgery
+            | Self::StoreFails
+            | Self::StoreFlips
             | Self::Rules
             | Self::Storm => (0, 0),
         }
@@ -226,6 +242,8 @@ pub enum Moment {
     Before(Call),
     /// … or has been answered, before anything is made of the answer.
     After(Call),
+    /// As soon as a snapshot is stored that is past the marker: for a death of all (H1).
+    PastMarker,
 }
 
 /// The calls of an emission thread.
@@ -319,6 +337,7 @@ impl Fault {
         };
         let call = Call::ALL[random.index(Call::ALL.len())];
         let moment = match random.below(6) {
+            0..=3 if kind == Kind::CrashAll => Moment::PastMarker,
             0 | 1 => Moment::Now,
             2 | 3 => Moment::Before(call),
             _ => Moment::After(call),

@@ -14,7 +14,8 @@ impl World {
     /// A fault of the plan is due: now, or at the next moment that it waits for.
     pub(super) fn due(&mut self, at: usize) {
         let fault = self.plan.faults[at].clone();
-        if fault.moment == Moment::Now || !fault.kind.meets_a_worker() {
+        let waits = fault.kind.meets_a_worker() || fault.moment == Moment::PastMarker;
+        if fault.moment == Moment::Now || !waits {
             let worker = self.aimed(fault.aim, fault.partition);
             self.inject(&fault, worker);
         } else {
@@ -69,6 +70,8 @@ impl World {
             Kind::EndTxnUnanswered => self.upsets[p].push_back(Upset::Unanswered),
             Kind::EndTxnLost => self.upsets[p].push_back(Upset::Lost),
             Kind::TailLost => self.lose_tail(worker, p, span_ms),
+            Kind::StoreFails => self.store.failing += fault.detail % 4,
+            Kind::StoreFlips => self.store.flip(p, fault.detail),
             Kind::Quiet => self.quiet_until_ms[p] = self.now_ms + span_ms,
             Kind::LeaderMoves | Kind::Gaps | Kind::Garbage | Kind::Forgery | Kind::Rules | Kind::Storm => {
                 self.disturb(fault)
@@ -149,6 +152,8 @@ impl World {
             | Kind::EndTxnTwice
             | Kind::EndTxnUnanswered
             | Kind::EndTxnLost
+            | Kind::StoreFails
+            | Kind::StoreFlips
             | Kind::Quiet
             | Kind::TailLost => {}
         }

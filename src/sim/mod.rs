@@ -26,6 +26,7 @@ mod oracle;
 pub(crate) mod planted;
 mod random;
 mod shrink;
+mod store;
 mod story;
 #[cfg(test)]
 mod tests;

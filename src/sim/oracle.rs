@@ -16,6 +16,7 @@
 
 use super::kafka::alerts::{AlertsLog, Entry};
 use super::load::FORGED_VERSION;
+use super::store::INTERVAL_MS;
 use super::world::START_MS;
 use crate::machine::{Action, Event, Machine, Options, Position};
 use crate::wire::keyring::Keyring;
@@ -39,6 +40,8 @@ pub(super) struct Oracle {
     expected: Vec<(Rc<[u8]>, [u8; 32])>,
     digests: BTreeMap<i64, [u8; 32]>,
     clock_ms: i64,
+    /// The clock at the last record at which a snapshot was due.
+    cut_clock_ms: i64,
     /// How far the alerts partition is checked: offset, and the last `seq` found.
     checked: usize,
     found: i64,
@@ -55,6 +58,7 @@ impl Oracle {
             expected: Vec::new(),
             digests: BTreeMap::new(),
             clock_ms: 0,
+            cut_clock_ms: 0,
             checked: 0,
             found: 0,
             read_epoch: 0,
@@ -70,6 +74,9 @@ impl Oracle {
     ) -> Result<(), String> {
         self.machine.step(Event::read(position, value), &mut self.actions);
         for action in self.actions.drain(..) {
+            if matches!(action, Action::Cut) {
+                self.cut_clock_ms = self.machine.clock_ms();
+            }
             if let Action::Emit(transition) = action {
                 let bytes = transition.encode();
                 let before = self.expected.last().map_or([0; 32], |(_, hash)| *hash);
@@ -89,6 +96,10 @@ impl Oracle {
         }
         let clock_ms = self.machine.clock_ms();
         let before_ms = std::mem::replace(&mut self.clock_ms, clock_ms);
+        self.cut_clock_ms = if before_ms == 0 { clock_ms } else { self.cut_clock_ms };
+        if clock_ms - self.cut_clock_ms > 2 * INTERVAL_MS {
+            return Err(format!("H20: no snapshot of partition {} for two intervals", self.partition));
+        }
         if clock_ms < before_ms {
             return Err(format!(
                 "I7: the clock of partition {} went back by {} ms",
@@ -183,6 +194,6 @@ pub(super) fn options(partition: usize, keyring: &Arc<Keyring>) -> Options {
         keyring: Arc::clone(keyring),
         hash_key: START_MS.unsigned_abs(),
         producer_time: false,
-        snapshot_interval_ms: 0,
+        snapshot_interval_ms: INTERVAL_MS,
     }
 }

@@ -23,6 +23,12 @@ pub(crate) enum Bug {
     OnlyPrimaryTicks,
     /// A control record counts whoever signed it, and for whichever partition (H22).
     UnsignedAccepted,
+    /// The newest snapshot is restored, whatever the marker says (H1).
+    NewestSnapshot,
+    /// A snapshot is cut at a certain offset, which the log may not have (H20).
+    SnapshotAtOffset,
+    /// A full buffer forgets transitions that are not out, and nobody derives them again (H12).
+    BufferForgets,
     /// Alerts are judged in the order of a hash map (H28).
     HashMapOrder,
     /// What the marker says is out is taken to end one before it (H11).

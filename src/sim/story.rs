@@ -57,6 +57,8 @@ pub(super) enum Fact {
     Lock { p: usize, what: &'static str },
     Diverged { p: usize, seq: i64 },
     RulesSwitched { p: usize, version: i64, refused: bool },
+    Snapshot { p: usize, seq: i64, offset: i64 },
+    Restored { p: usize, seq: i64, offset: i64 },
     Rederives { p: usize, seq: i64 },
     Violation(String),
 }
@@ -65,14 +67,7 @@ impl fmt::Display for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Injected(fault) => tell_fault(f, fault),
-            Self::Armed(fault) => {
-                tell_fault(f, fault)?;
-                match fault.moment {
-                    Moment::Now => Ok(()),
-                    Moment::Before(call) => write!(f, ", as soon as {call:?} begins"),
-                    Moment::After(call) => write!(f, ", as soon as {call:?} is answered"),
-                }
-            }
+            Self::Armed(fault) => tell_fault(f, fault).and_then(|()| tell_moment(f, fault.moment)),
             Self::Healed => f.write_str("no more faults from here on"),
             Self::Appended { p, offset, what, stamp_ahead_ms: 0 } => {
                 write!(f, "observations {p}: offset {offset}: {what}")
@@ -122,11 +117,26 @@ impl fmt::Display for Fact {
             Self::RulesSwitched { p, version, refused } => {
                 write!(f, "{p}: rules {version} {}", if *refused { "refused" } else { "in force" })
             }
+            Self::Snapshot { p, seq, offset } => {
+                write!(f, "{p}: has stored a snapshot: seq {seq}, next offset {offset}")
+            }
+            Self::Restored { p, seq, offset } => {
+                write!(f, "{p}: restores a snapshot: seq {seq}, next offset {offset}")
+            }
             Self::Rederives { p, seq } => {
                 write!(f, "{p}: derives anew what is not out after seq {seq} and was forgotten")
             }
             Self::Violation(what) => f.write_str(what),
         }
+    }
+}
+
+fn tell_moment(f: &mut fmt::Formatter<'_>, moment: Moment) -> fmt::Result {
+    match moment {
+        Moment::Now => Ok(()),
+        Moment::PastMarker => f.write_str(", as soon as a snapshot past the marker is stored"),
+        Moment::Before(call) => write!(f, ", as soon as {call:?} begins"),
+        Moment::After(call) => write!(f, ", as soon as {call:?} is answered"),
     }
 }
 

@@ -10,6 +10,7 @@ use super::keeper::Keeper;
 use super::oracle::Oracle;
 use super::planted::{Bug, planted};
 use super::random::Random;
+use super::store::{Store, Stored};
 use super::story::{Fact, Story, Who};
 use super::worker::Worker;
 use super::{Outcome, load};
@@ -112,6 +113,8 @@ pub(super) enum What {
     Deadline(u64),
     Tail,
     SessionOver(i64),
+    /// A snapshot is encoded, and put.
+    Put(Box<Stored>),
     /// A connection to that worker broke, and another was refused.
     Refused(usize),
 }
@@ -128,6 +131,7 @@ pub(super) struct World {
     pub(super) story: Story,
     pub(super) kafka: Kafka,
     pub(super) keeper: Keeper,
+    pub(super) store: Store,
     pub(super) workers: Vec<Worker>,
     pub(super) oracles: Vec<Oracle>,
     pub(super) keyring: Arc<Keyring>,
@@ -164,6 +168,7 @@ impl World {
             story: Story::new(written),
             kafka: Kafka::new(partitions, |p| if shared { 0 } else { p }),
             keeper: Keeper::default(),
+            store: Store::new(partitions),
             workers: skews.into_iter().map(Worker::new).collect(),
             oracles: (0..partitions).map(|p| Oracle::new(p, &keyring)).collect(),
             keyring,
@@ -341,6 +346,7 @@ impl World {
         self.armed.clear();
         self.upsets.iter_mut().for_each(VecDeque::clear);
         self.held.iter_mut().for_each(Vec::clear);
+        self.store.failing = 0;
         self.quiet_until_ms.fill(0);
         self.kafka.stalled_until_ms = self.kafka.stalled_until_ms.min(self.now_ms);
         self.kafka.skew_ms.fill(0);

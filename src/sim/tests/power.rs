@@ -32,6 +32,9 @@ power! {
     only_the_primary_ticks: Bug::OnlyPrimaryTicks, 300;
     order_of_a_hash_map: Bug::HashMapOrder, 300;
     unsigned_control_accepted: Bug::UnsignedAccepted, 300;
+    newest_snapshot_restored: Bug::NewestSnapshot, 300;
+    snapshot_at_an_offset: Bug::SnapshotAtOffset, 300;
+    buffer_forgets: Bug::BufferForgets, 300;
     off_by_one: Bug::OffByOne, 300;
     fenced_worker_fences_back: Bug::FencesBack, 300;
 }

@@ -70,6 +70,7 @@ impl World {
         hosted.machine.step(Event::read(position, record.value.as_deref()), &mut actions);
         hosted.next = record.offset + 1;
         let mut confirm = false;
+        let mut cut = None;
         for action in actions.drain(..) {
             match action {
                 Action::Emit(transition) => derived.push(encode(&transition)),
@@ -79,10 +80,14 @@ impl World {
                     let at_ms = self.now_ms - START_MS;
                     self.story.tell(at_ms, Who::Worker(worker), &Fact::RulesSwitched { p, version, refused });
                 }
-                Action::Reject(..) | Action::Cut => {}
+                Action::Cut => cut = Some(hosted.machine.capture()),
+                Action::Reject(..) => {}
             }
         }
         self.actions = actions;
+        if let Some(capture) = cut {
+            self.write_snapshot(worker, p, &capture);
+        }
         if record.offset % DIGEST_EVERY == 0 {
             let machine = &self.workers[worker].hosted[p].machine;
             let judged = self.oracles[p].compare(record.offset, machine, &super::name(worker));

@@ -9,7 +9,7 @@ mod hosting;
 
 use super::fault::Aim;
 use super::keeper::LockClient;
-use super::oracle;
+use super::store::Beginning;
 use super::story::{Fact, Who};
 use super::world::{Event, START_MS, What, World};
 use crate::machine::Machine;
@@ -22,7 +22,7 @@ use std::time::Duration;
 const TAKEOVER_AFTER_MS: i64 = 2_000;
 /// Smaller than production's, so that every run meets them.
 const BOUNDS: Bounds =
-    Bounds { chunk_transitions: 5, chunk_bytes: 4 << 10, backlog_transitions: 200, backlog_bytes: 1 << 20 };
+    Bounds { chunk_transitions: 5, chunk_bytes: 4 << 10, backlog_transitions: 24, backlog_bytes: 1 << 20 };
 
 /// Name of a worker: the zone's letter and a digit.
 pub(super) fn name(worker: usize) -> String {
@@ -96,6 +96,10 @@ impl Worker {
         self.state == State::Running
     }
 
+    pub(super) fn engine(&self) -> i32 {
+        self.engine_version
+    }
+
     pub(super) fn is_dead(&self) -> bool {
         self.state == State::Dead
     }
@@ -138,7 +142,8 @@ impl World {
     }
 
     /// A partition of it begins: the machine, and a replica that knows how far that is.
-    fn host(&self, worker: usize, p: usize) -> Hosted {
+    fn host(&mut self, worker: usize, p: usize) -> Hosted {
+        let Beginning { machine, next, derived } = self.begin(worker, p);
         let me = &self.workers[worker];
         let options = Options {
             worker: name(worker),
@@ -147,14 +152,14 @@ impl World {
             topic_id: "observations-1".to_owned(),
             partition_count: i32::try_from(self.plan.partitions).unwrap_or(1),
             takeover_after_ms: TAKEOVER_AFTER_MS,
-            derived: (0, [0; 32]),
+            derived,
             bounds: BOUNDS,
             standalone: false,
         };
         let partition = i32::try_from(p).unwrap_or_default();
         Hosted {
-            machine: Machine::new(oracle::options(p, &self.keyring)),
-            next: self.kafka.observations[p].low,
+            machine,
+            next,
             ticker: Ticker::new(&options.worker, partition, self.monotonic()),
             caught_up: false,
             fetching: false,
@@ -283,6 +288,7 @@ impl World {
             What::Deadline(number) => self.overdue(worker, p, number),
             What::Tail => self.read_tail(worker, p),
             What::SessionOver(session) => self.session_over(worker, session),
+            What::Put(stored) => self.put_snapshot(worker, p, *stored),
             What::Refused(dead) => self.mail(worker, p, Input::PrimaryDead { worker: name(dead) }),
         }
     }
