@@ -267,7 +267,7 @@ impl Replica {
     /// Whether it has forgotten transitions that are not out.
     #[must_use]
     pub fn has_forgotten(&self) -> bool {
-        self.backlog.floor() > self.out.seq
+        self.backlog.floor() > self.out.seq && !planted(Bug::BufferForgets)
     }
 
     /// Why it may not emit, where an operator has to do something about it: [`Reason::remedy`] says what.
