@@ -16,6 +16,10 @@
 //! | 49 and more | 1 | 0.5–1 s |
 //!
 //! Where nothing was left open each of them takes 5 ms.
+//!
+//! What a handle costs, by `/proc` of a standby of 16 partitions with one and with three: 6 threads, about one connection
+//! (the one to the broker that told the metadata; two more when it is used) and 0.5 MiB. A worker that hosts 64 partitions
+//! in all had 570 threads, 119 sockets and 125 MB as standby of all of them, 954, 306 and 192 MB as primary of all.
 
 use super::producer::AlertsProducer;
 use crate::config::Config;
