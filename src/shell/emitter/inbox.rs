@@ -69,6 +69,13 @@ impl Inbox {
         self.close();
     }
 
+    /// A planned stop that waits here, out of its turn: whoever answers one failure after the other looks for it in between.
+    pub(super) fn take_stop(&self) -> Option<Input> {
+        let mut state = self.lock();
+        let at = state.others.iter().position(|input| *input == Input::Stop)?;
+        state.others.remove(at)
+    }
+
     pub(super) fn is_killed(&self) -> bool {
         self.lock().killed
     }
@@ -126,5 +133,20 @@ impl Sender {
         drop(state);
         self.0.filled.notify_one();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_is_found_behind_what_else_waits_and_found_once() {
+        let inbox = Inbox::default();
+        assert_eq!(inbox.take_stop(), None);
+        [Input::Tick, Input::Stop, Input::TailReached].into_iter().for_each(|input| inbox.put(input));
+        assert_eq!(inbox.take_stop(), Some(Input::Stop));
+        assert_eq!(inbox.take_stop(), None);
+        assert_eq!(inbox.take(Duration::ZERO, true).others, [Input::Tick, Input::TailReached]);
     }
 }

@@ -116,10 +116,12 @@ impl Thread {
         }
     }
 
-    /// One event, and everything that follows from it.
+    /// One event, and everything that follows from it. Where Kafka fails again and again, that has no end: a planned stop
+    /// does not wait for it.
     fn step(&mut self, input: Input) {
         let mut answers = VecDeque::from([input]);
         while let Some(input) = answers.pop_front() {
+            answers.extend(self.inbox.take_stop());
             let mut actions = Vec::new();
             self.replica.step(Event { now_ms: now_ms(), input }, &mut actions);
             for action in actions {
