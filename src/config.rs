@@ -26,6 +26,8 @@ pub struct Config {
     pub zookeeper: ZooKeeper,
     /// Keys of control records.
     pub control: Control,
+    /// Caps that `rules apply` writes into the log.
+    pub limits: crate::wire::Limits,
     /// Listen address of the HTTP port.
     pub http_listen: String,
     /// Address under which other workers reach that port; empty: worked out.

@@ -66,6 +66,7 @@ fn rules(version: i64) -> RuleSet {
         applied_ms: START_MS,
         author: "test".to_owned(),
         service_label: "service".to_owned(),
+        limits: bellwether::wire::Limits::default(),
         files: vec![RuleFile { name: "rules.yaml".to_owned(), content }],
     }
 }

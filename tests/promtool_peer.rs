@@ -164,6 +164,9 @@ fn series(story: &Story) -> BTreeMap<Labels, BTreeMap<i64, f64>> {
             }
             Input::Rules { .. } | Input::Show | Input::End => {}
             Input::Garbage
+            | Input::Forge
+            | Input::Quarantine(_)
+            | Input::Skipped
             | Input::Tick
             | Input::Ticks(_)
             | Input::BrokerClock(_)

@@ -151,6 +151,7 @@ fn write_observations(topic: &str, signer: &Signer) {
         applied_ms: now_ms(),
         author: "test".to_owned(),
         service_label: "service".to_owned(),
+        limits: bellwether::wire::Limits::default(),
         files: vec![RuleFile { name: "r.yaml".to_owned(), content: RULES.to_owned() }],
     };
     let tick = |partition| {

@@ -83,6 +83,7 @@ fn rules(cluster: &Cluster) -> Vec<u8> {
         applied_ms: clock::wall_ms(),
         author: "test".to_owned(),
         service_label: "service".to_owned(),
+        limits: bellwether::wire::Limits::default(),
         files: vec![file],
     };
     keys::signer_of(&config(cluster, "zone-a")).seal(1, &Control::Rules(set))

@@ -12,7 +12,7 @@ use crate::shell::kafka::Topics;
 use crate::shell::kafka::log::{Log, Write, write};
 use crate::shell::{clock, files, keys};
 use crate::wire::record::RECORD_BYTES_MAX;
-use crate::wire::{Control, RuleFile, RuleSet};
+use crate::wire::{Control, Inbound, Limits, RuleFile, RuleSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -68,6 +68,7 @@ pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
         }
         Action::Apply { files, dry_run, author } => {
             let Some(set) = checked(files)? else { return Ok(ExitCode::from(1)) };
+            let set = RuleSet { limits: config.limits, ..set };
             apply(config, set, author.clone(), *dry_run)
         }
         Action::List { json } => list(config, *json),
@@ -88,6 +89,7 @@ fn checked(files: &Files) -> Result<Option<RuleSet>, Error> {
         author: String::new(),
         service_label: files.service_label.clone(),
         files: read,
+        limits: Limits::default(),
     };
     match rules::load(&set) {
         Ok(_) => Ok(Some(set)),
@@ -173,6 +175,8 @@ fn sets(config: &Config, topics: &Topics) -> Result<Vec<RuleSet>, Error> {
     let mut sets = Vec::new();
     log.read_all(0..partitions, |record| match RuleSet::read(&record.value) {
         Ok(set) => sets.push(set),
+        // A record in quarantine, which stands beside the sets.
+        Err(_) if matches!(Inbound::read(&record.value), Ok(Inbound::Control(_))) => {}
         Err(fault) => {
             tracing::warn!(offset = record.offset, %fault, "a record of the rules topic cannot be read")
         }

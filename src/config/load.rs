@@ -9,6 +9,7 @@ use super::{
     Receiver, Snapshots, Target, ZooKeeper,
 };
 use crate::shell::store;
+use crate::wire::Limits;
 use crate::wire::keyring::PublicKey;
 use crate::wire::yaml::Place;
 use std::time::Duration;
@@ -107,6 +108,11 @@ impl Reader<'_> {
                 session_timeout: self.duration_at("zookeeper.session_timeout", SECOND, 5 * MINUTE),
             },
             control: self.control(),
+            limits: Limits {
+                series: self.integer("limits.series", 1_000, Limits::MAX.unsigned_abs()),
+                alerts: self.integer("limits.alerts", 10, Limits::MAX.unsigned_abs()),
+                firing_per_service: self.integer("limits.firing_per_service", 1, Limits::MAX.unsigned_abs()),
+            },
             http_listen: self.text("http.listen"),
             http_advertise: self.text("http.advertise"),
             takeover_after: self.duration_at("emission.takeover_after", SECOND / 2, 5 * MINUTE),

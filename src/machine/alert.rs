@@ -17,7 +17,7 @@ use crate::wire::AlertState::{Firing, Inactive, Pending};
 use crate::wire::{AlertId, AlertState, Labels, Reason};
 
 /// Every transition there is. Anything else is a bug of the machine.
-const LEGAL: [(AlertState, AlertState, Reason); 10] = [
+const LEGAL: [(AlertState, AlertState, Reason); 14] = [
     (Inactive, Pending, Reason::ConditionMet),
     (Inactive, Firing, Reason::ConditionMet),
     (Pending, Firing, Reason::HeldFor),
@@ -28,6 +28,11 @@ const LEGAL: [(AlertState, AlertState, Reason); 10] = [
     (Firing, Inactive, Reason::KeepFiringElapsed),
     (Firing, Inactive, Reason::LimitExceeded),
     (Firing, Inactive, Reason::RuleRemoved),
+    // Of the machine's own alerts, see `notice`.
+    (Inactive, Firing, Reason::LimitReached),
+    (Firing, Inactive, Reason::LimitCleared),
+    (Inactive, Firing, Reason::RecordQuarantined),
+    (Firing, Inactive, Reason::QuarantineElapsed),
 ];
 
 /// An alert that is pending or firing.

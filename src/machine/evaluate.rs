@@ -2,7 +2,8 @@
 
 use super::alert::{Alert, Change, Timers};
 use super::intake::Counters;
-use super::live::{ALERTS, ALERTS_FOR_STATE, RuleState};
+use super::live::{ALERTS, ALERTS_FOR_STATE, RuleState, bound};
+use super::notice::Notice;
 use super::promql::{Element, Value};
 use super::rules::{Alerting, Kind, Rule};
 use super::series::{STALE_NAN_BITS, Store};
@@ -10,7 +11,7 @@ use super::shareable::Shareable;
 use super::template::Data;
 use crate::sim::planted::{Bug, coin, planted};
 use crate::wire::labels::METRIC_NAME;
-use crate::wire::{AlertId, AlertState, Labels, Reason};
+use crate::wire::{AlertId, AlertState, Labels, Limits, Reason};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The label that holds an alert's name.
@@ -29,6 +30,14 @@ pub(super) struct Turn<'a> {
     pub(super) limit: usize,
     /// Whether somebody selects the alerts' own series.
     pub(super) alerts_selected: bool,
+    /// Name of the group.
+    pub(super) group: &'a str,
+    pub(super) service_label: &'a str,
+    pub(super) limits: Limits,
+    /// How many alerts fire, by service, before the rule that is being evaluated.
+    pub(super) firing: &'a mut BTreeMap<String, usize>,
+    /// Caps that were reached.
+    pub(super) reached: &'a mut Vec<Notice>,
 }
 
 impl Turn<'_> {
@@ -36,7 +45,7 @@ impl Turn<'_> {
     pub(super) fn evaluate(&mut self, rule: &Rule, state: &mut RuleState) -> Vec<Change> {
         let changes = self.try_evaluate(rule, state);
         state.evaluated_ms = Some(self.at_ms);
-        match changes {
+        let changes = match changes {
             Ok(changes) => {
                 state.fault = None;
                 changes
@@ -46,6 +55,50 @@ impl Turn<'_> {
                 state.fault = Some(message);
                 withdrawn
             }
+        };
+        for change in &changes {
+            self.count_firing(change);
+        }
+        changes
+    }
+
+    fn count_firing(&mut self, change: &Change) {
+        let (before, after) = (change.from == AlertState::Firing, change.to == AlertState::Firing);
+        if before == after {
+            return;
+        }
+        let service = change.alert.labels.get(self.service_label);
+        let count = self.firing.entry(service.to_owned()).or_default();
+        *count = if after { count.saturating_add(1) } else { count.saturating_sub(1) };
+        if *count == 0 {
+            self.firing.remove(service);
+        }
+    }
+
+    /// Leaves out what is over the cap on alerts. What was active stays; of the new ones the first by identity come in.
+    fn admit(
+        &mut self,
+        rule: &Rule,
+        alerting: &Alerting,
+        alerts: &BTreeMap<AlertId, Alert>,
+        present: &mut BTreeMap<AlertId, (Labels, Element)>,
+    ) {
+        let cap = bound(self.limits.alerts);
+        if present.len() + alerts.len() <= cap {
+            return;
+        }
+        let kept =
+            |alert: &Alert| alerting.keep_firing_for_ms > 0 && alert.timers.state == AlertState::Firing;
+        let stay = alerts.iter().filter(|(id, alert)| present.contains_key(id) || kept(alert)).count();
+        let mut room = cap.saturating_sub(stay);
+        let before = present.len();
+        present.retain(|id, _| {
+            let comes_in = alerts.contains_key(id) || room > 0;
+            room -= usize::from(comes_in && !alerts.contains_key(id));
+            comes_in
+        });
+        if present.len() < before {
+            self.reached.push(Notice::Alerts(self.group.to_owned(), rule.name.clone()));
         }
     }
 
@@ -57,9 +110,10 @@ impl Turn<'_> {
             Value::Vector(elements) => elements,
         };
         let (changes, series) = match &rule.kind {
-            Kind::Recording => (Vec::new(), self.record(rule, elements)?),
+            Kind::Recording => (Vec::new(), self.record(rule, elements, &state.written)?),
             Kind::Alerting(alerting) => {
-                let present = present(rule, elements)?;
+                let mut present = present(rule, elements)?;
+                self.admit(rule, alerting, &state.alerts, &mut present);
                 let changes = self.judge(alerting, &mut state.alerts, present)?;
                 (changes, self.alert_series(&state.alerts))
             }
@@ -69,7 +123,12 @@ impl Turn<'_> {
     }
 
     /// The series that a recording rule makes.
-    fn record(&self, rule: &Rule, elements: Vec<Element>) -> Result<BTreeMap<Labels, f64>, Failure> {
+    fn record(
+        &mut self,
+        rule: &Rule,
+        elements: Vec<Element>,
+        written: &BTreeSet<Labels>,
+    ) -> Result<BTreeMap<Labels, f64>, Failure> {
         let mut series = BTreeMap::new();
         for Element { mut labels, value } in elements {
             labels.set(METRIC_NAME, &rule.name);
@@ -84,12 +143,24 @@ impl Turn<'_> {
             let (limit, count) = (self.limit, series.len());
             return Err(Failure::new(format!("exceeded limit of {limit} with {count} series")));
         }
+        let cap = bound(self.limits.alerts);
+        if series.len() > cap {
+            let mut room =
+                cap.saturating_sub(series.keys().filter(|labels| written.contains(*labels)).count());
+            series.retain(|labels, _| {
+                let known = written.contains(labels);
+                let comes_in = known || room > 0;
+                room -= usize::from(comes_in && !known);
+                comes_in
+            });
+            self.reached.push(Notice::Alerts(self.group.to_owned(), rule.name.clone()));
+        }
         Ok(series)
     }
 
     /// Judges every alert that was active or is returned now.
     fn judge(
-        &self,
+        &mut self,
         rule: &Alerting,
         alerts: &mut Shareable<BTreeMap<AlertId, Alert>>,
         mut present: BTreeMap<AlertId, (Labels, Element)>,
@@ -101,18 +172,28 @@ impl Turn<'_> {
         }
         let mut changes = Vec::new();
         let mut next = BTreeMap::new();
+        let mut started: BTreeMap<String, usize> = BTreeMap::new();
         for id in ids {
             let before = alerts.get(&id);
             let holds = present.remove(&id);
             let timers = before.map_or(Timers::inactive(self.at_ms), |alert| alert.timers);
             let (judged, reason) = timers.judge(holds.is_some(), self.at_ms, rule);
-            let alert = match (holds, before) {
+            let mut alert = match (holds, before) {
                 (Some((labels, element)), _) => {
                     Alert { labels, element: element.labels, value: element.value, timers: judged }
                 }
                 (None, Some(before)) => Alert { timers: judged, ..before.clone() },
                 (None, None) => continue,
             };
+            let starts = timers.state != AlertState::Firing && judged.state == AlertState::Firing;
+            let waits = starts && !self.may_fire(&alert.labels, &mut started);
+            if waits {
+                alert.timers.state = AlertState::Pending;
+            }
+            let judged = alert.timers;
+            // Who waits became pending, or is it still.
+            let reason = reason.filter(|_| judged.state != timers.state);
+            let reason = if waits { reason.and(Some(Reason::ConditionMet)) } else { reason };
             if let Some(reason) = reason {
                 changes.push(Change::new(id, timers.state, judged.state, reason, alert.clone()));
             }
@@ -129,6 +210,19 @@ impl Turn<'_> {
         }
         *alerts = next.into();
         Ok(changes)
+    }
+
+    /// Whether one more alert of its service may fire. One that ends makes room from the next evaluation of a rule on.
+    fn may_fire(&mut self, labels: &Labels, started: &mut BTreeMap<String, usize>) -> bool {
+        let service = labels.get(self.service_label);
+        let firing = self.firing.get(service).copied().unwrap_or(0);
+        let own = started.entry(service.to_owned()).or_default();
+        let may = firing.saturating_add(*own) < bound(self.limits.firing_per_service);
+        *own += usize::from(may);
+        if !may {
+            self.reached.push(Notice::Firing(service.to_owned()));
+        }
+        may
     }
 
     /// `ALERTS` and `ALERTS_FOR_STATE`, if somebody selects them.

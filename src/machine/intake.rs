@@ -47,6 +47,8 @@ impl Machine {
             labels
         };
         for sample in batch.samples() {
+            #[cfg(test)]
+            assert!(!sample.key.ends_with(super::tests::POISON), "a planted panic");
             let Some(id) = self.store.lookup(service, sample.key, || whole(sample.labels())) else {
                 continue;
             };

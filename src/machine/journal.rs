@@ -5,8 +5,8 @@ use super::live::Live;
 use super::output::Outputs;
 use super::rules::{Group, Rule};
 use super::template::Data;
-use super::{Action, Position};
-use crate::wire::Transition;
+use super::{Action, Position, fit};
+use crate::wire::{Labels, Transition};
 
 /// How far the machine has decided.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +31,13 @@ pub(super) struct Context<'a> {
     pub(super) event_ms: i64,
 }
 
+/// Who speaks: a rule, or the machine itself.
+pub(super) struct Told<'a> {
+    pub(super) group: &'a str,
+    pub(super) rule: &'a str,
+    pub(super) annotations: Labels,
+}
+
 impl<'a> Context<'a> {
     pub(super) fn new(cause: Position, live: &'a Live, outputs: &'a Outputs, event_ms: i64) -> Self {
         Self { cause, version: live.version, service_label: &live.service_label, outputs, event_ms }
@@ -48,7 +55,7 @@ impl Journal {
         self.ordinal = 0;
     }
 
-    /// Makes the change a transition, and emits it.
+    /// Makes a rule's change a transition, and emits it.
     pub(super) fn emit(
         &mut self,
         change: Change,
@@ -57,8 +64,20 @@ impl Journal {
         context: &Context<'_>,
         out: &mut Vec<Action>,
     ) {
+        let annotations =
+            rule.annotations(&Data { labels: &change.alert.element, value: change.alert.value });
+        self.put(change, Told { group: &group.name, rule: &rule.name, annotations }, context, out);
+    }
+
+    /// Makes a change a transition, cut so that it fits into a record whatever a rule renders, and emits it.
+    pub(super) fn put(
+        &mut self,
+        change: Change,
+        Told { group, rule, annotations }: Told<'_>,
+        context: &Context<'_>,
+        out: &mut Vec<Action>,
+    ) {
         let Change { id, from, to, reason, alert } = change;
-        let annotations = rule.annotations(&Data { labels: &alert.element, value: alert.value });
         let service = alert.labels.get(context.service_label);
         let output = match alert.labels.get("check") {
             "" => "",
@@ -71,19 +90,19 @@ impl Journal {
             from,
             to,
             reason,
-            group: group.name.clone(),
-            rule: rule.name.clone(),
+            group: fit::text(group),
+            rule: fit::text(rule),
             rule_set_version: context.version,
-            service: service.to_owned(),
-            output: output.to_owned(),
-            annotations,
+            service: fit::text(service),
+            output: fit::text(output),
+            annotations: fit::labels(annotations),
             value: if alert.value.is_nan() { f64::NAN } else { alert.value },
             event_ms: context.event_ms,
             active_since_ms: alert.timers.active_since_ms,
             input_offset: context.cause.offset,
             ordinal: self.ordinal,
             append_ms: context.cause.append_ms,
-            labels: alert.labels,
+            labels: fit::labels(alert.labels),
         };
         self.ordinal = self.ordinal.saturating_add(1);
         self.running_hash = transition.chain(&self.running_hash);

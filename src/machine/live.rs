@@ -10,7 +10,7 @@ use super::rules::{Compiled, Group, Kind, Rule};
 use super::schedule::Grid;
 use super::series::{Interest, STALE_NAN_BITS, Store};
 use super::shareable::Shareable;
-use crate::wire::{AlertId, Labels, Reason, RuleSet};
+use crate::wire::{AlertId, AlertState, Labels, Limits, Reason, RuleSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ pub(super) struct Live {
     /// The set itself; none before the first. A snapshot carries it, and a restore compiles it again.
     pub(super) set: Option<Arc<RuleSet>>,
     pub(super) service_label: String,
+    pub(super) limits: Limits,
     /// Whether some rule may select `ALERTS` or `ALERTS_FOR_STATE`: else nobody works out their labels.
     pub(super) alerts_selected: bool,
     pub(super) groups: Vec<LiveGroup>,
@@ -100,8 +101,40 @@ impl Live {
         }
         self.version = set.version;
         self.service_label.clone_from(&set.service_label);
+        self.limits = set.limits;
+        store.set_cap(bound(set.limits.series), &set.service_label);
         self.set = Some(Arc::new(set.clone()));
         groups
+    }
+}
+
+/// A limit as a count. Readers refuse what is below 1.
+pub(super) fn bound(limit: i64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+/// How many alerts fire, by service. Follows from the rules' states, so it is no part of a snapshot: it is counted anew
+/// where it is not known, and kept up to date by every change.
+#[derive(Debug, Default)]
+pub(super) struct Firing(Option<BTreeMap<String, usize>>);
+
+impl Firing {
+    /// Forgets the count: many states have changed at once.
+    pub(super) fn forget(&mut self) {
+        self.0 = None;
+    }
+
+    /// The count, made if need be.
+    pub(super) fn of(&mut self, live: &Live) -> &mut BTreeMap<String, usize> {
+        self.0.get_or_insert_with(|| {
+            let mut count = BTreeMap::new();
+            let alerts =
+                live.groups.iter().flat_map(|group| &group.states).flat_map(|state| state.alerts.values());
+            for alert in alerts.filter(|alert| alert.timers.state == AlertState::Firing) {
+                *count.entry(alert.labels.get(&live.service_label).to_owned()).or_default() += 1;
+            }
+            count
+        })
     }
 }
 

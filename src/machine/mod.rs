@@ -19,10 +19,12 @@
 mod alert;
 mod clock;
 mod evaluate;
+mod fit;
 pub mod index;
 mod intake;
 mod journal;
 mod live;
+mod notice;
 mod output;
 pub mod promql;
 pub mod rules;
@@ -33,7 +35,7 @@ pub mod snapshot;
 mod summary;
 pub mod template;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use summary::{AlertStatus, RuleStatus, Summary};
 
@@ -44,13 +46,14 @@ use clock::Clock;
 use evaluate::Turn;
 use intake::Counters;
 use journal::{Context, Journal};
-use live::Live;
+use live::{Firing, Live};
+use notice::{Notice, Notices};
 use output::Outputs;
 use series::Store;
 use std::sync::Arc;
 
 /// Version of the engine's semantics: one more whenever the same log may give another digest or another transition.
-pub const ENGINE_VERSION: i32 = 2;
+pub const ENGINE_VERSION: i32 = 3;
 
 /// Where in the partition's log an event stands. Every event has one: the log is the only source of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +77,9 @@ pub enum Event<'a> {
     Control(Position, Sealed<'a>),
     /// A record that could not be read. It moves the clock and nothing else.
     Unreadable(Position, Fault),
+    /// A record that made the engine panic. It moves the place in the log and nothing else, not even the clock: whoever
+    /// feeds a machine looks into the quarantine first, and reads no such record.
+    Quarantined(Position),
 }
 
 impl<'a> Event<'a> {
@@ -92,9 +98,10 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn position(&self) -> Position {
         match self {
-            Self::Observations(position, _) | Self::Control(position, _) | Self::Unreadable(position, _) => {
-                *position
-            }
+            Self::Observations(position, _)
+            | Self::Control(position, _)
+            | Self::Unreadable(position, _)
+            | Self::Quarantined(position) => *position,
         }
     }
 }
@@ -155,6 +162,8 @@ pub struct Machine {
     outputs: Outputs,
     journal: Journal,
     counters: Counters,
+    notices: Notices,
+    firing: Firing,
     next_offset: i64,
     /// The multiple of [`EVICT_EVERY_MS`] at which silent series were forgotten last.
     evicted_ms: i64,
@@ -172,6 +181,8 @@ impl Machine {
             outputs: Outputs::default(),
             journal: Journal::default(),
             counters: Counters::default(),
+            notices: Notices::default(),
+            firing: Firing::default(),
             next_offset: 0,
             evicted_ms: 0,
         }
@@ -182,10 +193,12 @@ impl Machine {
         let position = event.position();
         self.next_offset = position.offset.saturating_add(1);
         self.journal.begin_record();
-        let heard = self.authenticate(event);
+        let Some(heard) = self.authenticate(event) else { return };
         let wall_ms = match &heard {
             Heard::Control(Control::Tick(tick)) => Some(tick.wall_ms),
-            Heard::Control(Control::Rules(_)) | Heard::Observations(_) | Heard::Unreadable(_) => None,
+            Heard::Control(Control::Rules(_) | Control::Quarantine(_))
+            | Heard::Observations(_)
+            | Heard::Unreadable(_) => None,
         };
         let before_ms = self.clock.now_ms();
         let stamped = position.log_append || self.options.producer_time;
@@ -194,7 +207,7 @@ impl Machine {
         }
         let now_ms = self.clock.now_ms().unwrap_or(0);
         self.evaluate_due(position, now_ms, out);
-        self.evict(now_ms);
+        self.evict(position, now_ms, out);
         match heard {
             Heard::Observations(batch) => {
                 let latest_ms = if stamped { now_ms.max(position.append_ms) } else { now_ms };
@@ -202,7 +215,13 @@ impl Machine {
             }
             Heard::Control(Control::Tick(_)) => {}
             Heard::Control(Control::Rules(set)) => self.switch_rules(position, &set, now_ms, out),
+            Heard::Control(Control::Quarantine(quarantine)) => {
+                self.notice(Notice::Quarantined(quarantine.offset), position, now_ms, out);
+            }
             Heard::Unreadable(fault) => out.push(Action::Reject(position, fault)),
+        }
+        for service in self.store.take_trimmed() {
+            self.notice(Notice::Series(service), position, now_ms, out);
         }
         let Options { partition, snapshot_interval_ms, .. } = self.options;
         let at_offset = planted(Bug::SnapshotAtOffset);
@@ -215,9 +234,10 @@ impl Machine {
     }
 
     /// Looks at the seal of a control record. One that does not hold is counted, and as good as unreadable: the record
-    /// moves the clock by its stamp like any other and says nothing.
-    fn authenticate<'a>(&mut self, event: Event<'a>) -> Heard<'a> {
-        match event {
+    /// moves the clock by its stamp like any other and says nothing. None for a record in quarantine.
+    fn authenticate<'a>(&mut self, event: Event<'a>) -> Option<Heard<'a>> {
+        Some(match event {
+            Event::Quarantined(_) => return None,
             Event::Observations(_, batch) => Heard::Observations(batch),
             Event::Unreadable(_, fault) => Heard::Unreadable(fault),
             Event::Control(_, sealed) => match self.options.keyring.open(self.options.partition, sealed) {
@@ -227,7 +247,7 @@ impl Machine {
                     Heard::Unreadable(why.into())
                 }
             },
-        }
+        })
     }
 
     /// Evaluates every grid point that the clock has passed, in the order in which it came due; groups due at one time
@@ -245,6 +265,8 @@ impl Machine {
 
     fn evaluate_group(&mut self, at: usize, due_ms: i64, cause: Position, out: &mut Vec<Action>) {
         self.counters.evaluations += 1;
+        let firing = self.firing.of(&self.live);
+        let mut reached = Vec::new();
         let mut states = std::mem::take(&mut self.live.groups[at].states);
         let group = &self.live.groups[at];
         let at_ms = group.grid.next_ms();
@@ -256,6 +278,11 @@ impl Machine {
             due_ms,
             limit: group.group.limit,
             alerts_selected: self.live.alerts_selected,
+            group: &group.group.name,
+            service_label: &self.live.service_label,
+            limits: self.live.limits,
+            firing,
+            reached: &mut reached,
         };
         for (rule, state) in group.group.rules.iter().zip(&mut states) {
             for change in turn.evaluate(rule, state) {
@@ -265,15 +292,20 @@ impl Machine {
         let group = &mut self.live.groups[at];
         group.states = states;
         group.grid.take();
+        let now_ms = self.clock.now_ms().unwrap_or(0);
+        for notice in reached {
+            self.notice(notice, cause, now_ms, out);
+        }
     }
 
     /// Forgets what went silent, at agreed times of the log.
-    fn evict(&mut self, now_ms: i64) {
+    fn evict(&mut self, cause: Position, now_ms: i64, out: &mut Vec<Action>) {
         let period_ms = now_ms.div_euclid(EVICT_EVERY_MS).saturating_mul(EVICT_EVERY_MS);
         if period_ms > self.evicted_ms {
             self.evicted_ms = period_ms;
             self.store.evict(now_ms);
             self.outputs.evict(now_ms);
+            self.settle_notices(cause, now_ms, out);
         }
     }
 
@@ -287,6 +319,7 @@ impl Machine {
             Err(faults) => faults.iter().map(ToString::to_string).collect(),
             Ok(compiled) => {
                 let removed = self.live.switch(set, compiled, &mut self.store, now_ms);
+                self.firing.forget();
                 let context = Context::new(cause, &self.live, &self.outputs, now_ms);
                 for live::Removed { group, rules } in removed {
                     for (at, changes) in rules {

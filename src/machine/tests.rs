@@ -4,6 +4,9 @@ use super::*;
 use crate::wire::keyring::{Signer, SigningKey};
 use crate::wire::{Labels, ObservationsWriter, RuleFile, Tick};
 
+/// The last bytes of the key of a sample that makes the machine panic: a label value of 6 bytes, and the labels' end.
+pub(crate) const POISON: &[u8] = b"poison\0";
+
 const LOG: &str = "test/test.observations";
 const HOUR: i64 = 3_600_000;
 const RULES: &str =
@@ -29,6 +32,7 @@ fn rules(version: i64, content: &str) -> Control {
         applied_ms: 0,
         author: "test".to_owned(),
         service_label: "service".to_owned(),
+        limits: crate::wire::Limits::default(),
         files: vec![RuleFile { name: "rules.yaml".to_owned(), content: content.to_owned() }],
     })
 }

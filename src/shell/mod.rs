@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod check;
 pub mod clock;
+pub mod crashes;
 pub mod demo;
 pub mod emitter;
 pub mod files;
@@ -15,6 +16,7 @@ pub mod monitor;
 pub mod notify;
 pub mod peers;
 pub mod preflight;
+pub mod quarantine;
 pub mod receiver;
 pub mod registry;
 pub mod signal;

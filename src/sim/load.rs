@@ -28,6 +28,7 @@ pub(super) fn rules(version: i64) -> Control {
         applied_ms: 0,
         author: String::new(),
         service_label: "service".to_owned(),
+        limits: crate::wire::Limits::default(),
         files: vec![RuleFile { name: "r".to_owned(), content }],
     };
     Control::Rules(set)
@@ -51,6 +52,7 @@ pub(super) fn forged(random: &mut Random, now_ms: i64) -> Control {
         applied_ms: 0,
         author: String::new(),
         service_label: "service".to_owned(),
+        limits: crate::wire::Limits::default(),
         files,
     })
 }

@@ -5,8 +5,8 @@ use super::keyring::{FORMAT, KeyId, SIGNATURE_BYTES, Sealed, message};
 use super::record::TIME_MS_MAX;
 use super::schema::{self, HEADER_BYTES, Kind};
 use super::{
-    AlertId, AlertRecord, Batch, Control, Fault, Inbound, Labels, Marker, Rejected, RuleSet, Tick,
-    Transition, hex,
+    AlertId, AlertRecord, Batch, Control, Fault, Inbound, Labels, Limits, Marker, Quarantine, Rejected,
+    RuleSet, Tick, Transition, hex,
 };
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +104,10 @@ impl Control {
                 Ok(self)
             }
             Self::Rules(rules) => rules.checked().map(Self::Rules),
+            Self::Quarantine(Quarantine { offset, .. }) => {
+                within("command.offset", offset, 0..=i64::MAX, "0 or more")?;
+                Ok(self)
+            }
         }
     }
 }
@@ -128,6 +132,10 @@ impl RuleSet {
         within("version", self.version, 1..=i64::MAX, "1 or more")?;
         let service_label = i64::try_from(self.service_label.len()).unwrap_or(i64::MAX);
         within("service_label", service_label, 1..=1024, "1 to 1024 bytes")?;
+        let Limits { series, alerts, firing_per_service } = self.limits;
+        for limit in [series, alerts, firing_per_service] {
+            within("limits", limit, 1..=Limits::MAX, "1 to 1000000000")?;
+        }
         Ok(self)
     }
 }

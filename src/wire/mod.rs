@@ -35,7 +35,7 @@ pub use fault::Fault;
 pub use labels::Labels;
 pub use notification::{Delivery, HeldAlert, NotifyEntry, NotifyPosition, NotifyReason};
 pub use record::{
-    AlertId, AlertRecord, AlertState, Control, Inbound, Marker, Reason, Rejected, RuleFile, RuleSet, Tick,
-    Transition,
+    AlertId, AlertRecord, AlertState, Control, Inbound, Limits, Marker, Quarantine, Reason, Rejected,
+    RuleFile, RuleSet, Tick, Transition,
 };
 pub use writer::ObservationsWriter;

@@ -38,6 +38,20 @@ pub enum Control {
     Tick(Tick),
     /// From this record on, these rules. Written by `bellwether rules apply`.
     Rules(RuleSet),
+    /// A record is skipped for good. Written by a worker whose engine it made panic again.
+    Quarantine(Quarantine),
+}
+
+/// A record that makes the engine panic (H24). It stands in the partition's own log, where it is told as an alert, and
+/// in the rules topic, where every worker reads it before it replays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// Offset of the record in its partition.
+    pub offset: i64,
+    /// Version of the engine that panicked. For people: every version skips it, so that all have one history.
+    pub engine_version: i32,
+    /// What was seen. For people.
+    pub reason: String,
 }
 
 /// "Time passes." Carries no authority: two of them change nothing that one did not.
@@ -62,6 +76,31 @@ pub struct RuleSet {
     pub service_label: String,
     /// The files, in order of their names.
     pub files: Vec<RuleFile>,
+    /// How much is kept and said at most.
+    pub limits: Limits,
+}
+
+/// Caps that the machine holds itself to. They decide what is derived, so they stand in the log with the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Series of a partition; beyond, the longest silent ones of the services that have most give way.
+    pub series: i64,
+    /// Alerts, or recorded series, of one rule in one partition; beyond, new ones are not taken.
+    pub alerts: i64,
+    /// Alerts of one service that fire in one partition; beyond, others wait as pending.
+    pub firing_per_service: i64,
+}
+
+impl Limits {
+    /// The highest bound that there is.
+    pub const MAX: i64 = 1_000_000_000;
+}
+
+/// Those of the commented defaults.
+impl Default for Limits {
+    fn default() -> Self {
+        Self { series: 2_000_000, alerts: 10_000, firing_per_service: 1_000 }
+    }
 }
 
 /// One rule file.
@@ -116,6 +155,14 @@ pub enum Reason {
     LimitExceeded,
     /// The expression could not be evaluated on this data (many-to-many matching, duplicate label sets).
     EvaluationFailed,
+    /// A cap of the machine was reached.
+    LimitReached,
+    /// It has not been reached for a while.
+    LimitCleared,
+    /// A record that made the engine panic is skipped.
+    RecordQuarantined,
+    /// That is a day ago.
+    QuarantineElapsed,
 }
 
 /// One change of one alert's state. Equal bytes in both replicas.

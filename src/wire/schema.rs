@@ -72,12 +72,12 @@ const PUBLISHED: &[Published] = &[
     },
     Published {
         kind: Kind::Control,
-        fingerprint: 0x21a2_d2af_30bd_81ef,
+        fingerprint: 0x7a40_8426_a9bd_8a65,
         json: include_str!("../../schemas/control.avsc"),
     },
     Published {
         kind: Kind::Transition,
-        fingerprint: 0x4672_9eef_606b_86fb,
+        fingerprint: 0xcccc_fa3a_25e1_9912,
         json: include_str!("../../schemas/transition.avsc"),
     },
     Published {
@@ -87,7 +87,7 @@ const PUBLISHED: &[Published] = &[
     },
     Published {
         kind: Kind::RuleSet,
-        fingerprint: 0x8e83_2d71_95e3_a5d6,
+        fingerprint: 0x74ca_459e_2388_2f77,
         json: include_str!("../../schemas/rule_set.avsc"),
     },
     Published {

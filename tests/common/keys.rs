@@ -14,6 +14,11 @@ pub fn signer() -> Signer {
     Signer::new(SigningKey::from_seed(&SEED), "test/test.observations")
 }
 
+/// Signs for the same log, with a key that nobody trusts.
+pub fn stranger() -> Signer {
+    Signer::new(SigningKey::from_seed(&[0; 32]), "test/test.observations")
+}
+
 /// What those machines trust.
 pub fn keyring() -> Arc<Keyring> {
     signer().keyring()

@@ -2,7 +2,7 @@
 
 use bellwether::machine::rules::duration;
 use bellwether::machine::series::STALE_NAN_BITS;
-use bellwether::wire::Labels;
+use bellwether::wire::{Labels, Limits};
 
 /// A parsed story.
 pub struct Story {
@@ -35,8 +35,15 @@ pub struct Point {
 pub enum Input {
     Rules {
         version: Option<i64>,
+        limits: Limits,
         yaml: String,
     },
+    /// Somebody without a trusted key says that an hour has passed, and that there are no rules.
+    Forge,
+    /// A worker says that the record at this offset is skipped.
+    Quarantine(i64),
+    /// A record that is in quarantine.
+    Skipped,
     /// Steps of a regular feed: arrival and what arrives.
     Feed(Vec<(i64, Vec<Point>)>),
     Check {
@@ -99,10 +106,22 @@ fn item(line: &str, block: &[&str]) -> Result<(i64, Input), String> {
     };
     let words: Vec<&str> = rest.split(' ').collect();
     let input = match words.as_slice() {
-        ["rules"] => Input::Rules { version: None, yaml: unindented(block) },
+        ["rules"] => Input::Rules { version: None, limits: Limits::default(), yaml: unindented(block) },
+        ["rules", "limits", series, alerts, firing] => {
+            let number = |word: &str| word.parse::<i64>().map_err(|_| "a limit is a number");
+            let limits = Limits {
+                series: number(series)?,
+                alerts: number(alerts)?,
+                firing_per_service: number(firing)?,
+            };
+            Input::Rules { version: None, limits, yaml: unindented(block) }
+        }
+        ["forge"] => Input::Forge,
+        ["quarantine", offset] => Input::Quarantine(offset.parse().map_err(|_| "an offset is a number")?),
+        ["skipped"] => Input::Skipped,
         ["rules", "version", version] => {
             let version = version.parse().map_err(|_| "a version is a number")?;
-            Input::Rules { version: Some(version), yaml: unindented(block) }
+            Input::Rules { version: Some(version), limits: Limits::default(), yaml: unindented(block) }
         }
         ["sample", service, ..] => {
             let (series, value) =

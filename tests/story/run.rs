@@ -2,9 +2,10 @@
 
 use super::keys;
 use super::line::{Input, Item, Point, Story};
-use bellwether::machine::{Action, Event, Machine, Options, Position};
+use bellwether::machine::{Action, Event, Machine, Options, Position, Summary};
 use bellwether::wire::{
-    AlertState, CheckResult, Control, Labels, ObservationsWriter, RuleFile, RuleSet, Tick, Transition,
+    AlertState, CheckResult, Control, Labels, ObservationsWriter, Quarantine, RuleFile, RuleSet, Tick,
+    Transition,
 };
 
 /// The label that holds the service.
@@ -130,7 +131,7 @@ impl World {
 
     fn happen(&mut self, time_ms: i64, input: &Input, step: usize) -> Vec<String> {
         match input {
-            Input::Rules { version, yaml } => {
+            Input::Rules { version, limits, yaml } => {
                 self.version = version.map_or(self.version + 1, |version| self.first_version + version);
                 let file = RuleFile { name: "rules.yaml".to_owned(), content: yaml.clone() };
                 let set = RuleSet {
@@ -138,6 +139,7 @@ impl World {
                     applied_ms: 0,
                     author: "story".to_owned(),
                     service_label: SERVICE.to_owned(),
+                    limits: *limits,
                     files: vec![file],
                 };
                 self.record(time_ms, Some(seal(&Control::Rules(set))))
@@ -160,6 +162,21 @@ impl World {
                 writer.check(&result, &Labels::default()).expect("a check");
                 self.record(time_ms, Some(writer.finish()))
             }
+            Input::Forge => {
+                let wall_ms = self.start_ms + time_ms + 3_600_000;
+                let tick = Control::Tick(Tick { worker: "x".to_owned(), wall_ms });
+                let good = seal(&tick);
+                let unsigned = [&good[..10], &[0; 64], &good[74..]].concat();
+                let elsewhere = keys::signer().seal(STORY_PARTITION + 1, &tick);
+                let values = [unsigned, elsewhere, keys::stranger().seal(STORY_PARTITION, &tick)];
+                values.into_iter().flat_map(|value| self.record(time_ms, Some(value))).collect()
+            }
+            Input::Quarantine(offset) => {
+                let reason = "it panicked".to_owned();
+                let quarantine = Quarantine { offset: *offset, engine_version: 0, reason };
+                self.record(time_ms, Some(seal(&Control::Quarantine(quarantine))))
+            }
+            Input::Skipped => self.skip(time_ms),
             Input::Garbage => self.record(time_ms, Some(b"garbage".to_vec())),
             Input::Tick => self.tick(time_ms),
             Input::Ticks(on) => {
@@ -198,6 +215,19 @@ impl World {
         self.out.iter().flat_map(action).collect()
     }
 
+    /// A record in quarantine, which nobody reads: it leaves no trace but its place.
+    fn skip(&mut self, time_ms: i64) -> Vec<String> {
+        let offset = i64::try_from(self.log.len()).expect("a short story");
+        let position = Position { offset, append_ms: self.start_ms + time_ms + 3_600_000, log_append: true };
+        let before = Summary { next_offset: offset + 1, ..self.machines[0].summary() };
+        for machine in &mut self.machines {
+            machine.step(Event::Quarantined(position), &mut self.out);
+            assert_eq!(machine.summary(), before);
+        }
+        self.log.push((position, None));
+        Vec::new()
+    }
+
     fn note_firing(&mut self) {
         let machine = &self.machines[0];
         let Some(grid_ms) = machine.rules().filter_map(|rule| rule.evaluated_ms).max() else { return };
@@ -217,6 +247,7 @@ impl World {
         let rejected: Vec<String> = summary
             .rejected
             .iter()
+            .chain(&summary.unauthentic)
             .map(|(reason, count)| format!(", {count} rejected as {reason}"))
             .collect();
         let mut lines = vec![

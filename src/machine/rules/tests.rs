@@ -9,6 +9,7 @@ fn load_one(content: &str) -> Result<Compiled, Vec<RuleFault>> {
         applied_ms: 0,
         author: String::new(),
         service_label: "service".to_owned(),
+        limits: crate::wire::Limits::default(),
         files: vec![file],
     })
 }

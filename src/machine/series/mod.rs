@@ -14,6 +14,7 @@
 //! `query_offset`, which it adds to the [`Interest`]s) before it appends what the record brought. So a sample is dead
 //! once it is older than the clock by the longest lookback of the selections that its series is in.
 
+mod cap;
 mod go_regex;
 mod loading;
 mod page;
@@ -31,6 +32,7 @@ pub use selector::{Matcher, Selector};
 
 use super::index::{Buckets, Memo};
 use crate::wire::{Labels, labels::METRIC_NAME};
+use cap::Cap;
 use siphasher::sip::SipHasher13;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
@@ -135,6 +137,7 @@ pub struct Store {
     pages: Pages,
     free: BTreeSet<u32>,
     selections: Vec<Selection>,
+    cap: Cap,
     /// Selections that pin a metric's name, by that name.
     named: BTreeMap<Box<str>, Vec<usize>>,
     unnamed: Vec<usize>,
@@ -152,6 +155,7 @@ impl Store {
             pages: Pages::default(),
             free: BTreeSet::new(),
             selections: Vec::new(),
+            cap: Cap::default(),
             named: BTreeMap::new(),
             unnamed: Vec::new(),
         }
@@ -209,7 +213,8 @@ impl Store {
         found
     }
 
-    /// Which series has exactly these labels; `None` if no rule selects it. A series not seen yet begins here.
+    /// Which series has exactly these labels; `None` if no rule selects it. A series not seen yet begins here, and others
+    /// may give way to it: ids from before are then not to be used.
     pub fn lookup_labels(&mut self, labels: &Labels) -> Option<SeriesId> {
         let labels_hash = self.hash(labels);
         if let Some(id) = self.index.find(labels_hash, |id| self.labels(SeriesId(id)) == labels) {
@@ -219,6 +224,7 @@ impl Store {
         if matched.is_empty() {
             return None;
         }
+        self.make_room_for(labels);
         let id = self.free.pop_first().map_or_else(|| self.pages.extend(), SeriesId);
         let series = Series {
             ring: Ring::default(),
@@ -290,6 +296,10 @@ impl Store {
         };
         let gone: BTreeSet<SeriesId> =
             self.pages.iter().filter(|(_, series)| silent(series)).map(|(id, _)| id).collect();
+        self.forget_all(gone);
+    }
+
+    fn forget_all(&mut self, gone: BTreeSet<SeriesId>) {
         if gone.is_empty() {
             return;
         }

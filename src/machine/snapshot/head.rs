@@ -3,7 +3,7 @@
 use super::fault::SnapshotFault;
 use super::reader::Reader;
 use super::writer::Writer;
-use super::{FORMAT_VERSION, Image, MAGIC};
+use super::{FORMAT_VERSION, Image, MAGIC, notices};
 use crate::machine::clock::Clock;
 use crate::machine::intake::Counters;
 use crate::machine::journal::Journal;
@@ -58,6 +58,7 @@ pub(super) fn write(image: &Image<'_>, to: &mut Writer<'_>) {
             to.number(*count);
         }
     }
+    notices::write(image.notices, to);
 }
 
 pub(super) fn read(from: &mut Reader<'_>, machine: &mut Machine) -> Result<(), SnapshotFault> {
@@ -90,6 +91,7 @@ pub(super) fn read(from: &mut Reader<'_>, machine: &mut Machine) -> Result<(), S
     machine.clock = Clock::from_memory(clock);
     machine.evicted_ms = from.signed("the last eviction")?;
     machine.counters = counters(from)?;
+    machine.notices = notices::read(from)?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@
 //! only these bytes: [`Restore`] refuses whatever it would not have written itself, so that one digest means one state.
 //!
 //! ```text
-//!  head            format, engine, partition, clock, journal, next offset, counters
+//!  head            format, engine, partition, clock, journal, next offset, counters, notices
 //!  rule set        the files' texts, to be compiled again
 //!  each group      its grid; each rule: last evaluation, fault, alerts, written series
 //!  outputs         what each check said last
@@ -28,6 +28,7 @@
 mod cut;
 mod fault;
 mod head;
+mod notices;
 mod outputs;
 mod reader;
 mod restore;
@@ -47,6 +48,7 @@ use super::clock::Clock;
 use super::intake::Counters;
 use super::journal::Journal;
 use super::live::RuleState;
+use super::notice::Notices;
 use super::output::{Output, Outputs};
 use super::schedule::Grid;
 use super::series::{Pages, Series, SeriesId};
@@ -77,6 +79,7 @@ pub struct Capture {
     clock: Clock,
     journal: Journal,
     counters: Counters,
+    notices: Notices,
     rule_set: Option<Arc<RuleSet>>,
     groups: Vec<(Grid, Vec<RuleState>)>,
     outputs: Outputs,
@@ -97,6 +100,7 @@ impl Machine {
             clock: self.clock.clone(),
             journal: self.journal.clone(),
             counters: self.counters.clone(),
+            notices: self.notices.clone(),
             rule_set: self.live.set.clone(),
             groups: groups
                 .map(|group| (group.grid, group.states.iter_mut().map(RuleState::lend).collect()))
@@ -128,6 +132,7 @@ impl Machine {
             clock: &self.clock,
             journal: &self.journal,
             counters: &self.counters,
+            notices: &self.notices,
             rule_set: self.live.set.as_deref(),
             groups: self.live.groups.iter().map(|group| (group.grid, &group.states[..])).collect(),
             outputs: &self.outputs,
@@ -163,6 +168,7 @@ impl Capture {
             clock: &self.clock,
             journal: &self.journal,
             counters: &self.counters,
+            notices: &self.notices,
             rule_set: self.rule_set.as_deref(),
             groups: self.groups.iter().map(|(grid, states)| (*grid, &states[..])).collect(),
             outputs: &self.outputs,
@@ -181,6 +187,7 @@ struct Image<'a> {
     clock: &'a Clock,
     journal: &'a Journal,
     counters: &'a Counters,
+    notices: &'a Notices,
     rule_set: Option<&'a RuleSet>,
     groups: Vec<(Grid, &'a [RuleState])>,
     outputs: &'a Outputs,

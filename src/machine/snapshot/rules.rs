@@ -8,7 +8,7 @@ use crate::machine::alert::{Alert, Timers};
 use crate::machine::live::{LiveGroup, RuleState};
 use crate::machine::rules;
 use crate::machine::schedule::Grid;
-use crate::wire::{AlertId, AlertState, Labels, RuleFile, RuleSet};
+use crate::wire::{AlertId, AlertState, Labels, Limits, RuleFile, RuleSet};
 
 /// The least bytes of an alert: two label sets, a value, a state, two times.
 const ALERT_BYTES_MIN: u64 = 13;
@@ -20,6 +20,8 @@ pub(super) fn write_set(set: Option<&RuleSet>, to: &mut Writer<'_>) {
     to.signed(set.applied_ms);
     to.text(&set.author);
     to.text(&set.service_label);
+    let Limits { series, alerts, firing_per_service } = set.limits;
+    [series, alerts, firing_per_service].into_iter().for_each(|limit| to.number(limit.unsigned_abs()));
     to.count(set.files.len());
     for RuleFile { name, content } in &set.files {
         to.text(name);
@@ -38,12 +40,20 @@ pub(super) fn read_set(from: &mut Reader<'_>, machine: &mut Machine) -> Result<(
     let applied_ms = from.signed("when the rules were applied")?;
     let author = from.text("who applied the rules")?.to_owned();
     let service_label = from.text("the service's label")?.to_owned();
+    let mut limit = || {
+        let limit = from.ordinal("a limit")?;
+        if (1..=Limits::MAX).contains(&limit) {
+            return Ok(limit);
+        }
+        Err(from.malformed("a limit", limit.unsigned_abs(), "1 to 1000000000"))
+    };
+    let limits = Limits { series: limit()?, alerts: limit()?, firing_per_service: limit()? };
     let mut files = Vec::new();
     for _ in 0..from.count("rule files", 2)? {
         let name = from.text("a rule file's name")?.to_owned();
         files.push(RuleFile { name, content: from.text("a rule file")?.to_owned() });
     }
-    let set = RuleSet { version, applied_ms, author, service_label, files };
+    let set = RuleSet { version, applied_ms, author, service_label, files, limits };
     let compiled = rules::load(&set).map_err(|mut faults| {
         // A set that is refused has at least one fault.
         let first = Box::new(faults.swap_remove(0));

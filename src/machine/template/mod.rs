@@ -14,6 +14,7 @@ mod function;
 mod number;
 mod parse;
 
+use super::fit;
 use crate::wire::Labels;
 use function::Function;
 
@@ -58,6 +59,9 @@ enum Expression {
     Call(Function, Vec<Expression>),
 }
 
+/// Longest text that is rendered, bytes, but for its last part.
+const RENDERED_BYTES_MAX: usize = 64 << 10;
+
 /// What an expression is when it is rendered.
 #[derive(Debug, Clone, PartialEq)]
 enum Datum {
@@ -98,6 +102,10 @@ impl Template {
     pub fn render(&self, data: &Data<'_>) -> String {
         let mut out = String::new();
         for part in &self.parts {
+            // What is longer is cut where it is sent; here it must not fill the memory.
+            if out.len() > RENDERED_BYTES_MAX {
+                return fit::cut(&out, RENDERED_BYTES_MAX);
+            }
             match part {
                 Part::Text(text) => out += text,
                 Part::Action(expression) => match expression.evaluate(data) {

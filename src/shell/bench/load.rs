@@ -134,6 +134,7 @@ pub(super) fn rules() -> Vec<u8> {
         applied_ms: START_MS,
         author: "bench".to_owned(),
         service_label: "service".to_owned(),
+        limits: crate::wire::Limits::default(),
         files: vec![file],
     };
     signer().seal(0, &Control::Rules(set))

@@ -82,6 +82,7 @@ impl Stage {
             applied_ms: clock::wall_ms(),
             author: "demo".to_owned(),
             service_label: "service".to_owned(),
+            limits: crate::wire::Limits::default(),
             files: vec![RuleFile { name: RULE_FILE.to_owned(), content: content.to_owned() }],
         };
         let (control, signer) = (Control::Rules(set), keys::signer(&self.config)?);

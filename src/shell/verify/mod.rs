@@ -26,6 +26,7 @@ pub use verdict::{Difference, Field, Verdict};
 
 use super::kafka::{KafkaError, Topics};
 use super::keys::{self, KeyError};
+use super::quarantine;
 use crate::config::Config;
 use crate::machine::{ENGINE_VERSION, Options};
 use crate::wire::keyring::Keyring;
@@ -122,6 +123,7 @@ pub struct Verifier {
     observations: Reader,
     alerts: Reader,
     keyring: Arc<Keyring>,
+    config: Config,
     question: Question,
 }
 
@@ -143,6 +145,7 @@ impl Verifier {
         let topics = Topics::new(&config.kafka.topic_prefix);
         Ok(Self {
             keyring: keys::keyring(config)?,
+            config: config.clone(),
             observations: Reader::open(config, &topics.observations, Isolation::Uncommitted)?,
             alerts: Reader::open(config, &topics.alerts, Isolation::Committed)?,
             question,
@@ -169,7 +172,8 @@ impl Verifier {
             producer_time: self.question.producer_time,
             snapshot_interval_ms: 0,
         };
-        let judge = Judge::new(options, first_alert > 0);
+        let replay = Replay::new(options).skipping(quarantine::read(&self.config, partition, &self.keyring)?);
+        let judge = Judge::from_replay(partition, replay, 0, first_alert > 0);
         self.alerts.begin(partition, first_alert)?;
         self.observations.begin(partition, low)?;
         self.compare(judge, alerts_end, end).map_err(|stop| match stop {

@@ -2,7 +2,7 @@
 
 use crate::machine::{Action, Event, Machine, Options, Position};
 use crate::wire::Transition;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// A machine that is fed a log, and what came out of it that nobody has asked for yet.
 ///
@@ -13,6 +13,7 @@ pub struct Replay {
     actions: Vec<Action>,
     derived: VecDeque<Transition>,
     records: u64,
+    skips: BTreeSet<i64>,
 }
 
 impl Replay {
@@ -25,12 +26,23 @@ impl Replay {
     /// After the records that `machine` has applied.
     #[must_use]
     pub fn from_machine(machine: Machine) -> Self {
-        Self { machine, actions: Vec::new(), derived: VecDeque::new(), records: 0 }
+        Self { machine, actions: Vec::new(), derived: VecDeque::new(), records: 0, skips: BTreeSet::new() }
+    }
+
+    /// Skips the records at these offsets, as the workers do: they are in quarantine.
+    #[must_use]
+    pub fn skipping(self, skips: BTreeSet<i64>) -> Self {
+        Self { skips, ..self }
     }
 
     /// Applies the next record of the log.
     pub fn step(&mut self, position: Position, value: Option<&[u8]>) {
-        self.machine.step(Event::read(position, value), &mut self.actions);
+        let event = if self.skips.contains(&position.offset) {
+            Event::Quarantined(position)
+        } else {
+            Event::read(position, value)
+        };
+        self.machine.step(event, &mut self.actions);
         self.records += 1;
         for action in self.actions.drain(..) {
             if let Action::Emit(transition) = action {

@@ -21,6 +21,7 @@ fn log(seconds: i64) -> Log {
         applied_ms: 0,
         author: "test".to_owned(),
         service_label: "service".to_owned(),
+        limits: crate::wire::Limits::default(),
         files: vec![RuleFile { name: "r.yaml".to_owned(), content: RULES.to_owned() }],
     };
     let mut values = vec![(0, signer().seal(0, &Control::Rules(set)))];

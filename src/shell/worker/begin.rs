@@ -15,11 +15,13 @@ use super::standing::Line;
 use super::{Ending, Shared};
 use crate::machine::Machine;
 use crate::replica::choice::{self, Choice, Facts, Otherwise, Refusal, Refused};
+use crate::shell::kafka::KafkaError;
 use crate::shell::meta::Kind;
 use crate::shell::snapshot::ask::{Asked, ask};
 use crate::shell::snapshot::{Site, read};
 use crate::shell::store::StoreError;
-use crate::shell::{clock, thread};
+use crate::shell::{clock, quarantine, thread};
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -42,6 +44,8 @@ pub(super) struct Begin {
     pub(super) partition_count: i32,
     /// Kafka's id of the observations topic; empty where the broker tells none.
     pub(super) topic_id: String,
+    /// Offsets that are skipped.
+    pub(super) skips: BTreeSet<i64>,
 }
 
 /// Why a partition cannot begin now.
@@ -98,9 +102,11 @@ pub(super) fn begin(shared: &Shared, partition: i32, ending: &Ending, line: &Lin
 
 fn attempt(shared: &Shared, partition: i32, waited: Duration) -> Result<Begin, Held> {
     let (config, topic) = (&shared.config, &shared.topics.observations);
-    let asked = ask(config, topic, &shared.data, &shared.doors.follower, partition)
-        .map_err(|fault| Held { why: fault.to_string(), code: fault.code(), after: RETRY, is_stop: false })?;
+    let unanswered =
+        |fault: KafkaError| Held { why: fault.to_string(), code: fault.code(), after: RETRY, is_stop: false };
+    let asked = ask(config, topic, &shared.data, &shared.doors.follower, partition).map_err(unanswered)?;
     let Asked { facts, committed, partition_count, topic_id } = asked;
+    let skips = quarantine::read(config, partition, &shared.keyring).map_err(unanswered)?;
     shared.topic.set(&topic_id);
     let site = Site::new(&shared.config, &shared.topics.observations, &topic_id, partition, partition_count);
     let options = shared.machine_options(partition);
@@ -111,6 +117,7 @@ fn attempt(shared: &Shared, partition: i32, waited: Duration) -> Result<Begin, H
         sampled_below: committed.unwrap_or(from),
         partition_count,
         topic_id: topic_id.clone(),
+        skips: skips.clone(),
     };
     let candidates = match &shared.store {
         None => Vec::new(),

@@ -18,6 +18,7 @@ mod emission;
 mod host;
 mod metrics;
 mod partition;
+mod poison;
 mod rebuild;
 mod sampler;
 mod standing;
@@ -29,6 +30,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::machine::Options;
 use crate::shell::clock;
+use crate::shell::crashes::Crashes;
 use crate::shell::emitter::Doors;
 use crate::shell::http::Readiness;
 use crate::shell::kafka::assignment::Applied;
@@ -42,7 +44,7 @@ use crate::shell::registry::{PartitionReport, WorkerReport};
 use crate::shell::snapshot::{Report, Writer};
 use crate::shell::store::{Patience, Store};
 use crate::shell::thread;
-use crate::wire::keyring::Keyring;
+use crate::wire::keyring::{Keyring, Signer};
 use host::Host;
 use rdkafka::error::KafkaError as ClientError;
 use std::collections::BTreeMap;
@@ -85,6 +87,9 @@ struct Shared {
     producer_time: bool,
     hash_key: u64,
     keyring: Arc<Keyring>,
+    /// Signs what the partitions themselves say: that a record is in quarantine.
+    signer: Signer,
+    crashes: Crashes,
     metrics: Metrics,
     readiness: Arc<Readiness>,
     applied: Arc<Applied>,
@@ -177,7 +182,7 @@ impl Worker {
         let data = Data::start(&config, &topics.observations)?;
         let doors = Doors::start(&config, &lock)?;
         Meta::beat(&config, Arc::clone(&readiness)).map_err(Error::System)?;
-        let (outbox, outbox_thread) = Outbox::start(&config, &topics, signer)?;
+        let (outbox, outbox_thread) = Outbox::start(&config, &topics, signer.clone())?;
         let store = Store::open(&config.snapshots, Patience::default())?.map(Arc::new);
         let snapshots = store
             .as_ref()
@@ -200,6 +205,8 @@ impl Worker {
         let shared = Arc::new(Shared {
             hash_key: hash_key(&config.cluster),
             keyring,
+            signer,
+            crashes: Crashes::beside(&lock),
             config: Arc::new(config),
             topics,
             lock,

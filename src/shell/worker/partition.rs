@@ -13,6 +13,7 @@
 //! pauses between two attempts grow. A panic of the machine ends no other partition.
 
 use super::begin::{self, Begin};
+use super::poison;
 use super::rebuild::{Cause, Pace};
 use super::sampler::Sampler;
 use super::standing::Standing;
@@ -27,6 +28,7 @@ use crate::shell::meta::Kind;
 use crate::shell::snapshot::{Cut, Site};
 use crate::wire::record::RECORD_BYTES_MAX;
 use crate::wire::{Fault, Rejected, Tick, Transition};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,6 +67,10 @@ struct Hosting<'h> {
     caught_up: bool,
     /// Offset of the record that is being applied.
     at: i64,
+    /// Whether the machine has it at this moment: a panic then is the record's.
+    stepping: bool,
+    /// Offsets in quarantine.
+    skips: BTreeSet<i64>,
     actions: Vec<Action>,
     derived: Vec<Transition>,
     next_pulse: Duration,
@@ -110,7 +116,7 @@ fn run(
     slot: &Slot,
     standing: &mut Standing,
 ) -> (Cause, i64) {
-    let Begin { machine, from, high, sampled_below, partition_count, topic_id } = begin;
+    let Begin { machine, from, high, sampled_below, partition_count, topic_id, skips } = begin;
     let partition = machine.head().partition;
     let summary = machine.summary();
     let records = (high - from).max(0);
@@ -153,6 +159,8 @@ fn run(
         high,
         from,
         at: from,
+        stepping: false,
+        skips,
         started: now,
         caught_up: false,
         actions: Vec::new(),
@@ -160,9 +168,12 @@ fn run(
         next_pulse: now,
     };
     let cause = catch_unwind(AssertUnwindSafe(|| hosting.serve(&deliveries, ending)));
-    let at = hosting.at;
+    let (at, stepping) = (hosting.at, hosting.stepping);
     drop(deliveries);
     shared.data.unassign(partition);
+    if cause.is_err() && stepping {
+        poison::noted(shared, partition, at);
+    }
     (cause.unwrap_or(Cause::Panicked), at)
 }
 
@@ -206,7 +217,14 @@ impl Hosting<'_> {
                 append_ms: record.append_ms,
                 log_append: record.log_append,
             };
-            self.machine.step(Event::read(position, record.value), &mut self.actions);
+            self.stepping = true;
+            let event = if self.skips.contains(&record.offset) {
+                Event::Quarantined(position)
+            } else {
+                Event::read(position, record.value)
+            };
+            self.machine.step(event, &mut self.actions);
+            self.stepping = false;
             if !self.actions.is_empty() {
                 self.act(&record)?;
             }

@@ -59,6 +59,7 @@ fn rule_set() -> RuleSet {
         applied_ms: 1,
         author: "ann".into(),
         service_label: "service".into(),
+        limits: crate::wire::Limits::default(),
         files: vec![RuleFile { name: "disk.yaml".into(), content: "groups: []\n".into() }],
     }
 }
@@ -159,7 +160,7 @@ fn hashes_and_identities_are_pinned() {
     let chain = transition().chain(&[0; 32]);
     assert_eq!(
         blake3::Hash::from(chain).to_hex().as_str(),
-        "7cc2de13d8a2e107760071cc22cd1a0527976e37982f987b49855e48a6c0884a"
+        "028e6e91d189ee2a0cf108447c832ce83f37b9a317a4529ca076b9e09a28576f"
     );
     assert_ne!(transition().chain(&chain), chain);
     assert_ne!(AlertId::of("a", &Labels::new([("b", "c")])), AlertId::of("ab", &Labels::new([("c", "")])));

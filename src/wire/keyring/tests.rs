@@ -26,6 +26,7 @@ fn rules() -> Control {
         applied_ms: 1,
         author: "ann".into(),
         service_label: "service".into(),
+        limits: crate::wire::Limits::default(),
         files: vec![RuleFile { name: "a.yaml".into(), content: "groups: []\n".into() }],
     })
 }

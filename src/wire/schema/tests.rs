@@ -137,6 +137,7 @@ fn an_older_writers_record_decodes_where_a_field_has_joined_with_a_default() {
         applied_ms: 1,
         author: "ann".into(),
         service_label: "service".into(),
+        limits: crate::wire::Limits::default(),
         files: vec![RuleFile { name: "a.yaml".into(), content: "groups: []".into() }],
     };
     let next = edited(Kind::Control, |json| {
