@@ -73,4 +73,13 @@ impl Loading {
         store.pages.seen = seen;
         Ok(())
     }
+
+    /// Empties the store and itself, with the rules in force as they are.
+    #[cfg(test)]
+    pub(in crate::machine) fn clear(&mut self, store: &mut Store) {
+        store.pages = super::Pages::default();
+        store.index = super::Buckets::default();
+        self.first_seen.clear();
+        self.selected.iter_mut().for_each(Vec::clear);
+    }
 }

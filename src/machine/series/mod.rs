@@ -225,7 +225,7 @@ impl Store {
             return None;
         }
         self.make_room_for(labels);
-        let id = self.free.pop_first().map_or_else(|| self.pages.extend(), SeriesId);
+        let id = self.free.pop_first().map_or_else(|| self.pages.unused(), SeriesId);
         let series = Series {
             ring: Ring::default(),
             newest_ms: i64::MIN,

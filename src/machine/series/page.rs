@@ -24,7 +24,7 @@ pub(in crate::machine) struct Series {
     pub(in crate::machine) labels: Arc<Labels>,
 }
 
-/// A thousand slots; `None` where an id is free.
+/// At most a thousand slots; `None` where an id is free, as those are that are not there.
 type Page = Vec<Option<Series>>;
 
 /// Every series by its id.
@@ -32,6 +32,8 @@ type Page = Vec<Option<Series>>;
 pub(in crate::machine) struct Pages {
     pages: Vec<Shareable<Page>>,
     live: usize,
+    /// Above the highest id that a series has or had.
+    end: u32,
     /// How many series there ever were.
     pub(in crate::machine) seen: u64,
 }
@@ -40,7 +42,7 @@ impl Pages {
     /// The same series as they are now, for a snapshot.
     pub(in crate::machine) fn lend(&mut self) -> Self {
         let pages = self.pages.iter_mut().map(Shareable::lend).collect();
-        Self { pages, live: self.live, seen: self.seen }
+        Self { pages, live: self.live, end: self.end, seen: self.seen }
     }
 
     /// How many series there are.
@@ -49,34 +51,24 @@ impl Pages {
     }
 
     /// A number that no series had yet.
-    pub(super) fn extend(&mut self) -> SeriesId {
-        let at = match self.pages.last() {
-            None => 0,
-            Some(page) => (self.pages.len() - 1) * PAGE_SERIES + page.len(),
-        };
-        SeriesId(number(at))
+    pub(super) fn unused(&self) -> SeriesId {
+        SeriesId(self.end)
     }
 
-    /// Puts a series where none is. The slots before it that are not there yet are free.
+    /// Puts a series where none is. Whatever the id, memory is taken for its own page alone.
     pub(super) fn insert(&mut self, id: SeriesId, series: Series) {
         let (page, slot) = place(id);
-        while self.pages.len() <= page {
-            // All but the last page are full of slots, so that `extend` finds the end.
-            if let Some(last) = self.pages.last_mut() {
-                last.to_mut().resize_with(PAGE_SERIES, || None);
-            }
-            self.pages.push(Shareable::default());
+        if self.pages.len() <= page {
+            self.pages.resize_with(page + 1, Shareable::default);
         }
         let slots = self.pages[page].to_mut();
-        if slots.is_empty() {
-            slots.reserve_exact(PAGE_SERIES);
-        }
         if slots.len() <= slot {
             slots.resize_with(slot + 1, || None);
         }
         let before = slots[slot].replace(series);
         assert!(before.is_none(), "series {} is there already", id.0);
         self.live += 1;
+        self.end = self.end.max(next(id));
     }
 
     /// Takes a series out.
@@ -105,20 +97,27 @@ impl Pages {
 
     /// Every series, in order of ids.
     pub(in crate::machine) fn iter(&self) -> impl Iterator<Item = (SeriesId, &Series)> {
-        let slots = self.pages.iter().flat_map(|page| page.iter()).enumerate();
-        slots.filter_map(|(at, slot)| Some((SeriesId(number(at)), slot.as_ref()?)))
+        let pages = (0..).step_by(PAGE_SERIES).zip(&self.pages);
+        pages.flat_map(|(first, page)| {
+            (first..).zip(page.iter()).filter_map(|(at, slot)| Some((SeriesId(number(at)), slot.as_ref()?)))
+        })
     }
 
     /// Ids below the highest that no series has.
     pub(super) fn free(&self) -> impl Iterator<Item = u32> {
-        let slots = self.pages.iter().flat_map(|page| page.iter()).enumerate();
-        slots.filter(|(_, slot)| slot.is_none()).map(|(at, _)| number(at))
+        let mut live = self.iter().map(|(id, _)| id.0).peekable();
+        (0..self.end).filter(move |id| live.next_if_eq(id).is_none())
     }
 
     /// Memory of the slots, bytes.
     pub(super) fn bytes(&self) -> usize {
         self.pages.iter().map(|page| page.capacity() * size_of::<Option<Series>>()).sum()
     }
+}
+
+/// Ids are counted in 32 bits: four thousand million series do not fit into memory.
+fn next(id: SeriesId) -> u32 {
+    number(id.0 as usize + 1)
 }
 
 fn place(id: SeriesId) -> (usize, usize) {

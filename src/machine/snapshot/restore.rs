@@ -8,6 +8,9 @@ use crate::machine::series::Loading;
 use crate::machine::{Machine, Options};
 use crate::wire::{AlertId, Labels};
 
+#[cfg(test)]
+mod tests;
+
 /// A machine in the making. Total: any bytes in, an error out; memory is taken for what bytes are there.
 #[derive(Debug)]
 pub struct Restore {
@@ -23,7 +26,7 @@ pub struct Restore {
 }
 
 /// What comes next.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Stage {
     Head,
     RuleSet,
@@ -58,6 +61,10 @@ impl Restore {
     /// manifest declares it: no count in the parts can claim more.
     #[must_use]
     pub fn new(options: Options, raw_bytes: u64) -> Self {
+        Self::with_parts_of(options, raw_bytes, PART_BYTES)
+    }
+
+    pub(super) fn with_parts_of(options: Options, raw_bytes: u64, part_bytes: usize) -> Self {
         Self {
             machine: Machine::new(options),
             loading: Loading::default(),
@@ -65,7 +72,7 @@ impl Restore {
             declared: raw_bytes,
             taken: 0,
             parts: 0,
-            part_bytes: PART_BYTES,
+            part_bytes,
         }
     }
 

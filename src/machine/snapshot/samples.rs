@@ -14,8 +14,8 @@ use crate::machine::series::{Loading, Misfit, Point, Ring, SAMPLES_MAX, Series, 
 pub(super) const SERIES_BYTES_MIN: u64 = 4;
 /// The least bytes of a sample: its time and its value.
 const SAMPLE_BYTES_MIN: u64 = 2;
-/// Ids that a snapshot may name, so that a damaged one cannot claim memory for slots without end. A series takes 0.5 KB
-/// and more: so many do not fit into one worker's memory.
+/// Ids that a snapshot may name, so that a damaged one cannot claim memory for free ids without end. A series takes
+/// 0.5 KB and more: so many do not fit into one worker's memory.
 const IDS_MAX: u64 = 1 << 24;
 
 pub(super) fn write<'a>(id: SeriesId, series: &'a Series, base_ms: i64, to: &mut Writer<'a>) {
@@ -87,8 +87,9 @@ pub(super) fn read(
     if id < *next_id {
         return Err(from.disorder("ids of series"));
     }
-    let Some(short) = u32::try_from(id).ok().filter(|_| id < IDS_MAX) else {
-        return Err(from.malformed("a series' id", id, "below 2^24"));
+    // A number is new only where a series was.
+    let Some(short) = u32::try_from(id).ok().filter(|_| id < seen.min(IDS_MAX)) else {
+        return Err(from.malformed("a series' id", id, "below 2^24 and the number of series ever seen"));
     };
     (*next_id, from.before.next_id) = (id + 1, id + 1);
     let first_seen = from.before.next_seen.wrapping_add(from.signed("a first-seen number")?.cast_unsigned());
