@@ -39,6 +39,9 @@ pub enum Error {
     /// Keys of control records.
     #[error(transparent)]
     Keys(#[from] crate::shell::keys::KeyError),
+    /// A measurement in memory.
+    #[error(transparent)]
+    Bench(#[from] crate::shell::bench::snapshot::CostsFault),
     /// A file.
     #[error("{path}: {source}")]
     File {
@@ -65,6 +68,7 @@ impl Error {
             Self::Monitor(fault) => fault.code(),
             Self::Verify(fault) => fault.code(),
             Self::Keys(fault) => fault.code(),
+            Self::Bench(fault) => fault.code(),
             Self::File { .. } => "file",
         }
     }
@@ -84,6 +88,7 @@ impl Error {
             Self::Monitor(fault) => fault.is_retryable(),
             Self::Verify(fault) => fault.is_retryable(),
             Self::Keys(fault) => fault.is_retryable(),
+            Self::Bench(fault) => fault.is_retryable(),
             Self::File { .. } => false,
         }
     }

@@ -2,6 +2,7 @@
 //! decision to a reader. Figures, no verdict: they belong to the machine and the hour they were taken on.
 
 mod restore;
+mod snapshot;
 
 use crate::config::Config;
 use crate::error::Error;
@@ -42,6 +43,8 @@ pub struct Args {
 enum Only {
     /// How fast a state of many series comes back from the snapshot store. Needs snapshots.url, and no Kafka.
     Restore(restore::Args),
+    /// What a snapshot of many series costs the worker, and how fast one is encoded and restored. Needs no cluster.
+    Snapshot(snapshot::Args),
 }
 
 /// Both sides over one topic.
@@ -57,8 +60,10 @@ struct Comparison {
 
 /// Runs it. Needs a cluster; its topics are named after the time and deleted at the end.
 pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
-    if let Some(Only::Restore(args)) = &args.only {
-        return restore::run(args, config);
+    match &args.only {
+        Some(Only::Restore(args)) => return restore::run(args, config),
+        Some(Only::Snapshot(args)) => return snapshot::run(args),
+        None => {}
     }
     let prefix = format!("{}.bench-{}", config.kafka.topic_prefix, clock::wall_ms());
     let mut comparisons = Vec::new();

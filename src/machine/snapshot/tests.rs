@@ -1,6 +1,7 @@
 //! A machine that begins anew is the one that never stopped; and no bytes make another.
 
 pub(super) mod log;
+mod points;
 
 use super::*;
 use log::{log, options, seal, step};

@@ -1,10 +1,12 @@
 //! Measurements against a peer or a bound, in one run, on a real cluster: the worker's path next to a bare consumer on
-//! the same topics, the memory of a series, and the time from a decision to a reader.
+//! the same topics, the memory of a series, and the time from a decision to a reader; and in memory alone what a snapshot costs.
 
 pub mod catchup;
 pub mod latency;
 pub mod load;
 pub mod restore;
+pub mod snapshot;
+pub mod state;
 
 use super::kafka::KafkaError;
 use crate::config::Config;
