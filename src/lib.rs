@@ -28,6 +28,7 @@
 //!    `evaluate.rs`, `promql/evaluate.rs`), alerts change their state (`alert.rs`), then the samples go into the store
 //!    (`intake.rs`, `series/`).
 //! 5. `replica/state.rs`: the transition waits with the standby, or goes out with the primary.
+//!    (`replica/promotion.rs` says when a standby rises, `choice.rs` from which snapshot a worker begins.)
 //! 6. `shell/emitter/run.rs`, `shell/kafka/producer.rs`: a fenced transaction writes it, with its marker, to alerts.
 //! 7. `notify/dispatcher.rs`: its group decides who is told, when, and why.
 //! 8. `shell/receiver/webhook.rs`: the person is told.
