@@ -30,7 +30,7 @@ const LIVENESS_MS: i64 = 45_000;
 /// Load goes on for so long after the last fault, milliseconds.
 const AFTERMATH_MS: i64 = 3_000;
 /// A partition that some healthy worker hosts is never without a record for longer, milliseconds (H16).
-const SILENCE_MS_MAX: i64 = 4_000;
+const SILENCE_MS_MAX: i64 = 3_000;
 /// Promotions of one partition within a minute: more is a duel (H6).
 const PROMOTIONS_MAX: usize = 60;
 

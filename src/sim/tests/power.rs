@@ -22,19 +22,35 @@ macro_rules! power {
 }
 
 power! {
-    marker_read_before_init: Bug::ReadBeforeInit, 300;
-    producer_kept_after_a_bad_commit: Bug::ProducerKept, 300;
-    two_writers_on_one_alerts_partition: Bug::SharedAlertsPartition, 300;
-    marker_kept_in_a_group_offset: Bug::MarkerInGroupOffset, 300;
-    markers_alone_say_what_is_out: Bug::MarkersOnly, 300;
-    clock_not_clamped: Bug::ClockNotClamped, 300;
-    forward_leap_trusted: Bug::LeapTrusted, 300;
-    only_the_primary_ticks: Bug::OnlyPrimaryTicks, 300;
-    order_of_a_hash_map: Bug::HashMapOrder, 300;
-    unsigned_control_accepted: Bug::UnsignedAccepted, 300;
-    newest_snapshot_restored: Bug::NewestSnapshot, 300;
-    snapshot_at_an_offset: Bug::SnapshotAtOffset, 300;
-    buffer_forgets: Bug::BufferForgets, 300;
-    off_by_one: Bug::OffByOne, 300;
-    fenced_worker_fences_back: Bug::FencesBack, 300;
+    marker_read_before_init: Bug::ReadBeforeInit, 500;
+    producer_kept_after_a_bad_commit: Bug::ProducerKept, 500;
+    two_writers_on_one_alerts_partition: Bug::SharedAlertsPartition, 500;
+    marker_kept_in_a_group_offset: Bug::MarkerInGroupOffset, 500;
+    markers_alone_say_what_is_out: Bug::MarkersOnly, 500;
+    clock_not_clamped: Bug::ClockNotClamped, 500;
+    forward_leap_trusted: Bug::LeapTrusted, 500;
+    only_the_primary_ticks: Bug::OnlyPrimaryTicks, 500;
+    order_of_a_hash_map: Bug::HashMapOrder, 500;
+    unsigned_control_accepted: Bug::UnsignedAccepted, 500;
+    newest_snapshot_restored: Bug::NewestSnapshot, 500;
+    snapshot_at_an_offset: Bug::SnapshotAtOffset, 500;
+    buffer_forgets: Bug::BufferForgets, 500;
+    off_by_one: Bug::OffByOne, 500;
+    fenced_worker_fences_back: Bug::FencesBack, 500;
+}
+
+#[test]
+fn a_failing_run_shrinks_to_the_faults_that_matter() {
+    plant(Bug::ProducerKept, || {
+        let drawn = Plan::draw(0);
+        let smallest = shrink(&drawn, 100);
+        assert!(smallest.faults.len() <= 8, "{} of {}", smallest.faults.len(), drawn.faults.len());
+        let outcome = run(&smallest, true);
+        assert!(outcome.violation.is_some());
+        assert!(
+            outcome.story.last().is_some_and(|line| line.contains("ORACLE")),
+            "{:?}",
+            outcome.story.last()
+        );
+    });
 }
