@@ -3,7 +3,9 @@
 use crate::machine::series::STALE_NAN_BITS;
 use crate::machine::{Action, Event, Machine, Options, Position};
 use crate::wire::keyring::{Signer, SigningKey};
-use crate::wire::{CheckResult, Control, Labels, Limits, ObservationsWriter, RuleFile, RuleSet, Tick};
+use crate::wire::{
+    CheckResult, Control, Labels, Limits, ObservationsWriter, Quarantine, RuleFile, RuleSet, Tick,
+};
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -54,9 +56,10 @@ pub fn log(seed: u64, records: usize) -> Vec<Record> {
             1 => maker.push(Some(b"garbage".to_vec())),
             2 => maker.push(None),
             10 => maker.forge(),
+            11 => maker.quarantine(),
             3..=8 => maker.tick(0),
             9 => maker.leap(),
-            11..=14 => maker.checks(),
+            12..=15 => maker.checks(),
             _ => maker.samples(),
         }
     }
@@ -94,6 +97,13 @@ impl Maker {
         let tick = Tick { worker: "f".to_owned(), wall_ms: self.now_ms + 60 * MINUTE };
         let forger = Signer::new(SigningKey::from_seed(&[6; 32]), "dice");
         self.push(Some(forger.seal(PARTITION, &Control::Tick(tick))));
+    }
+
+    /// A record before it is said to have made an engine panic.
+    fn quarantine(&mut self) {
+        let offset = self.log.last().map_or(0, |(position, _)| position.offset - 2);
+        let quarantine = Quarantine { offset, engine_version: 1, reason: "dice".to_owned() };
+        self.push(Some(seal(&Control::Quarantine(quarantine))));
     }
 
     fn position(&mut self, skew_ms: i64) -> Position {

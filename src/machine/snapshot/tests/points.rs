@@ -25,6 +25,8 @@ struct Seen {
     evaluation_failures: u64,
     limits: usize,
     kept_firing: usize,
+    unauthentic: u64,
+    notices: usize,
 }
 
 impl Seen {
@@ -43,6 +45,8 @@ impl Seen {
         self.transitions += summary.seq;
         self.evicted += machine.store.pages().seen - summary.series as u64;
         self.rejected += summary.rejected.values().sum::<u64>();
+        self.unauthentic += summary.unauthentic.values().sum::<u64>();
+        self.notices += machine.notices.0.len();
         self.outputs += machine.outputs.len();
         self.evaluation_failures += summary.evaluation_failures;
     }
@@ -95,6 +99,8 @@ fn a_machine_restored_at_any_record_goes_on_as_the_one_that_never_stopped() {
         seen.evaluation_failures > 300,
         seen.limits > 100,
         seen.kept_firing > 100,
+        seen.unauthentic > 100,
+        seen.notices > 100,
     ];
-    assert_eq!(enough, [true; 10], "the logs are too quiet: {seen:?}");
+    assert_eq!(enough, [true; 12], "the logs are too quiet: {seen:?}");
 }
