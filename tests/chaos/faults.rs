@@ -269,7 +269,6 @@ fn node_of(fault: &Fault) -> u16 {
 fn on_stack(world: &mut World, fault: &Fault, span: Duration, done: &mut Done) -> Result<(), String> {
     let node = node_of(fault);
     let others: Vec<u16> = (1..=3).filter(|other| *other != node).collect();
-    let limit = Duration::from_secs(60);
     match fault.code.as_str() {
         "zookeeper_node" => {
             let part = format!("zookeeper-{node}");
@@ -290,7 +289,7 @@ fn on_stack(world: &mut World, fault: &Fault, span: Duration, done: &mut Done) -
                 world.start_part(&format!("zookeeper-{other}"), &[]);
             }
             for other in &others {
-                world.part_answers(&format!("zookeeper-{other}"), limit);
+                world.part_answers(&format!("zookeeper-{other}"))?;
             }
             world.start_worker(victim);
         }
@@ -299,7 +298,7 @@ fn on_stack(world: &mut World, fault: &Fault, span: Duration, done: &mut Done) -
             world.kill_part(&part);
             pause(span);
             world.start_part(&part, &[]);
-            world.part_answers(&part, limit);
+            world.part_answers(&part)?;
         }
         // Two of three stand still: no write to alerts or observations is acknowledged.
         "min_isr" | "kafka_stall" => {
@@ -318,12 +317,12 @@ fn on_stack(world: &mut World, fault: &Fault, span: Duration, done: &mut Done) -
                 environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             world.kill_part(&part);
             world.start_part(&part, &borrowed);
-            world.part_answers(&part, limit);
+            world.part_answers(&part)?;
             lead(world, node)?;
             pause(span);
             world.kill_part(&part);
             world.start_part(&part, &[]);
-            world.part_answers(&part, limit);
+            world.part_answers(&part)?;
         }
     }
     Ok(())

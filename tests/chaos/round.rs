@@ -5,6 +5,7 @@ use crate::report::Table;
 use crate::schedule::{Fault, Random, Target};
 use crate::world::World;
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// A partition that has told nothing for so long after a fault is undone has not recovered.
@@ -103,6 +104,7 @@ pub fn play(world: &mut World, schedule: &[Fault], until: Option<Instant>) -> Ou
             outcome.wrong.push(format!("before {fault}: {why}"));
         }
         print!("{:>6.1} s  {fault}", start.elapsed().as_secs_f64());
+        let _ = std::io::stdout().flush();
         match faults::inject(world, fault) {
             Ok(done) => judge(world, fault, &done, &mut outcome),
             Err(why) => {
