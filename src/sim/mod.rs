@@ -8,7 +8,7 @@
 //!                             └ story    └──────────────▶ oracle ◀──────────────────────────┘
 //! ```
 //!
-//! The same seed is the same run, event for event: time is a number, chance is [`random`], nothing is iterated that has
+//! The same seed is the same run, event for event: time is a number, chance is `random`, nothing is iterated that has
 //! no order. [`run`] plays one; [`shrink`] drops faults from a failing one while it still fails; `planted` holds the
 //! bugs that the tests plant to show that the simulator would find them.
 //!

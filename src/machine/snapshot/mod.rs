@@ -22,7 +22,7 @@
 //! alerts (from their labels). Neither are transitions that are not emitted yet: the replay derives them again.
 //!
 //! A part ends behind the first item that takes it to [`PART_BYTES`]; an item is never cut, and each part can be read
-//! without the others' texts. To add an area of state: a file here with its `write` and `read`, an [`Item`], a stage of
+//! without the others' texts. To add an area of state: a file here with its `write` and `read`, an `Item`, a stage of
 //! [`Restore`], and one more in [`FORMAT_VERSION`] once there has been a release.
 
 mod cut;
@@ -89,7 +89,7 @@ pub struct Capture {
 impl Machine {
     /// The state as it is now, for an encoder on another thread. Takes pointers, one for each page of a thousand series
     /// and a few for each rule; what is written afterwards is copied page by page. `&mut`: see
-    /// [`super::shareable`].
+    /// `super::shareable`.
     pub fn capture(&mut self) -> Capture {
         let groups = self.live.groups.iter_mut();
         Capture {

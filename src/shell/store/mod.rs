@@ -1,6 +1,6 @@
 //! The door to where snapshots are kept: small immutable objects under names that sort.
 //!
-//! Two stores, one behaviour: [`s3`] (any S3 server that knows `If-None-Match`) and [`directory`] (standalone, tests).
+//! Two stores, one behaviour: `s3` (any S3 server that knows `If-None-Match`) and `directory` (standalone, tests).
 //!
 //! - [`Store::put`] never replaces: an object that exists stays, and the answer says whether its bytes are the same.
 //!   That makes a write whose answer was lost harmless, and two workers that write the same thing, too.

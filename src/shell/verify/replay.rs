@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 /// A machine that is fed a log, and what came out of it that nobody has asked for yet.
 ///
-/// Holds the transitions of the records since the last [`Replay::next`]; fed one record at a time, those of one record.
+/// Holds the transitions of the records since the last `Replay::next`; fed one record at a time, those of one record.
 #[derive(Debug)]
 pub struct Replay {
     machine: Machine,
