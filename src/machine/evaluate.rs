@@ -167,7 +167,7 @@ impl Turn<'_> {
     ) -> Result<Vec<Change>, Failure> {
         let ids: BTreeSet<AlertId> = alerts.keys().chain(present.keys()).copied().collect();
         let mut ids: Vec<AlertId> = ids.into_iter().collect();
-        if planted(Bug::HashMapOrder) && coin() {
+        if planted(Bug::UnorderedOutput) && coin() {
             ids.reverse();
         }
         let mut changes = Vec::new();

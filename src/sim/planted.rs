@@ -30,7 +30,7 @@ pub(crate) enum Bug {
     /// A full buffer forgets transitions that are not out, and nobody derives them again (H12).
     BufferForgets,
     /// Alerts are judged in the order of a hash map (H28).
-    HashMapOrder,
+    UnorderedOutput,
     /// What the marker says is out is taken to end one before it (H11).
     OffByOne,
     /// A fenced replica fences back at once (H6).

@@ -30,7 +30,7 @@ power! {
     clock_not_clamped: Bug::ClockNotClamped, 500;
     forward_leap_trusted: Bug::LeapTrusted, 500;
     only_the_primary_ticks: Bug::OnlyPrimaryTicks, 500;
-    order_of_a_hash_map: Bug::HashMapOrder, 500;
+    order_of_a_hash_map: Bug::UnorderedOutput, 500;
     unsigned_control_accepted: Bug::UnsignedAccepted, 500;
     newest_snapshot_restored: Bug::NewestSnapshot, 500;
     snapshot_at_an_offset: Bug::SnapshotAtOffset, 500;
