@@ -8,6 +8,7 @@
 //! - The emission thread stops taking from the machine, whose bounded queue fills in turn: the partition lags, nothing is
 //!   lost, and memory stays where it is.
 
+use crate::wire::Transition;
 use std::collections::VecDeque;
 
 /// Most transitions of one transaction.
@@ -61,6 +62,22 @@ pub struct Derived {
     pub key: Vec<u8>,
     /// Value of the record, framing included: what the running hash covers.
     pub bytes: Vec<u8>,
+}
+
+impl Derived {
+    /// A transition of the machine, encoded as it will be written.
+    #[must_use]
+    pub fn of(transition: &Transition) -> Self {
+        Self {
+            seq: transition.seq,
+            input_offset: transition.input_offset,
+            ordinal: transition.ordinal,
+            append_ms: transition.append_ms,
+            rule_set_version: transition.rule_set_version,
+            key: transition.alert.to_string().into_bytes(),
+            bytes: transition.encode(),
+        }
+    }
 }
 
 /// The running hash after one more transition: BLAKE3 over the previous hash and the record's bytes. It starts from 32

@@ -1,15 +1,20 @@
-//! Serde of fixed bytes: hexadecimal digits where people read (JSON), an Avro `fixed` where machines do.
+//! Bytes as hexadecimal digits where people read (text, JSON), as an Avro `fixed` where machines do.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serializer};
+
+/// Two lower-case digits a byte.
+#[must_use]
+pub fn digits(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 pub(super) fn serialize<S: Serializer, const N: usize>(
     bytes: &[u8; N],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     if serializer.is_human_readable() {
-        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        serializer.serialize_str(&digits)
+        serializer.serialize_str(&digits(bytes))
     } else {
         apache_avro::serde::fixed::serialize(bytes, serializer)
     }

@@ -18,7 +18,7 @@ mod codec;
 mod cursor;
 pub mod exposition;
 mod fault;
-mod hex;
+pub mod hex;
 pub mod keyring;
 pub mod labels;
 pub mod manifest;

@@ -12,6 +12,7 @@ use super::{Site, keep, write};
 use crate::machine::snapshot::Capture;
 use crate::shell::store::{Store, StoreError};
 use crate::shell::{clock, thread};
+use crate::wire::hex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -275,12 +276,15 @@ impl Shared {
     fn done(&self, cut: &Cut, outcome: Outcome, took: Duration) {
         let (head, partition) = (cut.capture.head(), cut.site.own.partition);
         let (seq, offset) = (head.seq, head.next_offset);
+        let stored = || {
+            (self.tell)(Report::Stored { partition });
+            self.lock().newest.insert(partition, offset);
+            self.metrics.stored(partition, head.clock_ms.unwrap_or(0), seq, took);
+        };
         match outcome {
             Outcome::Written { stored_bytes, raw_bytes } => {
                 self.metrics.written(partition, stored_bytes);
-                (self.tell)(Report::Stored { partition });
-                self.lock().newest.insert(partition, offset);
-                self.metrics.stored(partition, head.clock_ms.unwrap_or(0), seq, took);
+                stored();
                 tracing::info!(
                     partition,
                     seq,
@@ -302,9 +306,7 @@ impl Shared {
             }
             Outcome::Cosigned { worker } => {
                 self.metrics.cosigned(partition);
-                (self.tell)(Report::Stored { partition });
-                self.lock().newest.insert(partition, offset);
-                self.metrics.stored(partition, head.clock_ms.unwrap_or(0), seq, took);
+                stored();
                 tracing::info!(
                     partition,
                     seq,
@@ -315,13 +317,12 @@ impl Shared {
             Outcome::Disputed { worker, theirs, ours } => {
                 self.metrics.disputed(partition);
                 self.lock().disputed.insert(partition);
-                let hex = |digest: [u8; 32]| blake3::Hash::from_bytes(digest).to_hex();
                 tracing::error!(
                     partition,
                     seq,
                     offset,
-                    ours = %hex(ours),
-                    theirs = %hex(theirs),
+                    ours = hex::digits(&ours),
+                    theirs = hex::digits(&theirs),
                     "partition {partition}: this worker and {worker} have other states at the same offset. No more \
                      snapshots of it until one of them is rebuilt; alerts go on, from the primary"
                 );

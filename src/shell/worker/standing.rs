@@ -6,7 +6,7 @@ use crate::shell::clock;
 use crate::shell::emitter::EmitterStatus;
 use crate::shell::kafka::consumer::Batch;
 use crate::shell::registry::PartitionReport;
-use crate::wire::AlertState;
+use crate::wire::{AlertState, hex};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -87,7 +87,7 @@ impl Standing {
             let digest = machine.digest();
             let took = clock::monotonic().saturating_sub(now);
             self.next_digest = now + DIGEST_EVERY.max(took * DIGEST_SHARE);
-            hex(&digest)
+            hex::digits(&digest)
         });
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         // A digest says something about one offset only.
@@ -158,8 +158,4 @@ pub(super) fn show_lag(metrics: &Metrics, lines: &BTreeMap<i32, Line>, ends: &BT
         metrics.lag_records.get_or_create(&of).set(records);
         metrics.lag_seconds.get_or_create(&of).set(behind_ms as f64 / 1000.0);
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
