@@ -174,6 +174,25 @@ impl Line {
         }
     }
 
+    /// `bellwether verify` cannot begin with a log that is cut, and can with a snapshot that it still reaches.
+    fn verify_where_the_log_is_cut(&self, cut: i64) {
+        let verify = |flags: &[&str]| {
+            let output = bellwether(&[&["--config", &self.file, "verify", "--json"], flags].concat());
+            let line = serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default();
+            (output.status.code(), line, String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        let (code, _, talk) = verify(&[]);
+        assert!(code == Some(2) && talk.contains("--from-snapshot"), "{code:?} {talk}");
+        let mut judged = Vec::new();
+        for which in ["oldest", "newest"] {
+            let (code, verdict, talk) = verify(&["--from-snapshot", which]);
+            assert_eq!(code, Some(0), "{which}: {verdict} {talk}");
+            assert!(verdict["from_offset"].as_i64() >= Some(cut), "{which}: {verdict}");
+            judged.push(verdict["found"].as_i64());
+        }
+        assert!(judged[0] > Some(0) && judged[0] >= judged[1], "{judged:?}");
+    }
+
     fn snapshots(&self) -> Vec<Value> {
         let output = bellwether(&["--config", &self.file, "snapshots", "list", "--json"]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -268,6 +287,7 @@ fn both_replicas_lost_and_the_log_cut_everything_is_emitted_once_from_the_snapsh
     let verify = bellwether(&["--config", &line.file, "snapshots", "verify"]);
     let talk = String::from_utf8_lossy(&verify.stderr).into_owned();
     assert_eq!(verify.status.code(), Some(0), "{}{talk}", String::from_utf8_lossy(&verify.stdout));
+    line.verify_where_the_log_is_cut(cut);
     println!("{} transitions, each once; the log began at {cut}", line.emitted().len());
 
     // Without snapshots this log cannot be begun: loudly, and nothing is emitted.

@@ -219,7 +219,7 @@ fn judge(line: &Line) {
     let text = std::fs::read_to_string(&line.config).expect("it was written");
     let config = ::bellwether::config::load(&[(line.config.clone(), text)], &|_| None).expect("it is right");
     let mut transitions = 0;
-    let question = Question { at_rest: true, producer_time: false };
+    let question = Question { at_rest: true, ..Question::default() };
     let mut verifier = Verifier::open(&config, question).expect("a consumer");
     for partition in 0..PARTITIONS {
         let verdict = verifier.verify(partition).expect("the stack answers");

@@ -13,7 +13,7 @@ use crate::shell::keys;
 use crate::shell::snapshot::ask::{Asked, ask};
 use crate::shell::snapshot::replay::{Replay, replay};
 use crate::shell::snapshot::{Site, read};
-use crate::shell::store::{Patience, Store, StoreError};
+use crate::shell::store::Store;
 use crate::wire::keyring::Keyring;
 use crate::wire::manifest::{self, Manifest};
 use serde_json::{Value, json};
@@ -59,9 +59,7 @@ struct RestoreFlags {
 
 /// Runs it.
 pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
-    let url = config.snapshots.url.clone();
-    let nowhere = StoreError::Url { url, why: "so no snapshots are kept" };
-    let store = Arc::new(Store::open(&config.snapshots, Patience::default())?.ok_or(nowhere)?);
+    let store = Arc::new(Store::need(&config.snapshots)?);
     match &args.action {
         Action::List(flags) => list(config, &store, flags, false),
         Action::Verify(flags) => list(config, &store, flags, true),

@@ -4,7 +4,7 @@
 use super::output;
 use crate::config::Config;
 use crate::error::Error;
-use crate::shell::verify::{Question, Verdict, Verifier, VerifyError};
+use crate::shell::verify::{Beginning, Question, Verdict, Verifier, VerifyError};
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -14,6 +14,10 @@ pub struct Args {
     /// Only this partition.
     #[arg(long, value_name = "N")]
     partition: Option<i32>,
+    /// Begin with a snapshot instead of the log's first record: the oldest that the log still reaches, or the newest. What
+    /// came before it is not judged.
+    #[arg(long, value_name = "WHICH", value_enum, num_args = 0..=1, default_missing_value = "oldest")]
+    from_snapshot: Option<Which>,
     /// Nothing is being written any more: what the replay derives beyond the last marker must be out, too. Without it, that
     /// is counted as not due yet.
     #[arg(long)]
@@ -23,12 +27,33 @@ pub struct Args {
     json: bool,
 }
 
-const HEADER: [&str; 9] =
-    ["PARTITION", "RECORDS", "TRANSITIONS", "MARKERS", "EPOCHS", "NOT DUE", "LOST", "DOUBLED", "VERDICT"];
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Which {
+    Oldest,
+    Newest,
+}
+
+const HEADER: [&str; 10] = [
+    "PARTITION",
+    "FROM",
+    "RECORDS",
+    "TRANSITIONS",
+    "MARKERS",
+    "EPOCHS",
+    "NOT DUE",
+    "LOST",
+    "DOUBLED",
+    "VERDICT",
+];
 
 /// Runs it. Exit 0 where every partition is equal, 1 where one differs, 2 where one could not be judged and none differs.
 pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
-    let question = Question { at_rest: args.at_rest, producer_time: false };
+    let from = match args.from_snapshot {
+        None => Beginning::Log,
+        Some(Which::Oldest) => Beginning::OldestSnapshot,
+        Some(Which::Newest) => Beginning::NewestSnapshot,
+    };
+    let question = Question { from, at_rest: args.at_rest, producer_time: false };
     let mut verifier = Verifier::open(config, question)?;
     let count = verifier.partitions()?;
     let partitions = match args.partition {
@@ -79,6 +104,7 @@ fn row(verdict: &Verdict) -> Vec<String> {
     };
     vec![
         verdict.partition.to_string(),
+        verdict.from_offset.to_string(),
         verdict.records.to_string(),
         verdict.found.to_string(),
         verdict.markers.to_string(),

@@ -151,7 +151,8 @@ impl Story {
         self.workers.drain(..).filter_map(|(_, worker)| worker).for_each(Worker::stop);
         println!();
         let mut equal = true;
-        let question = Question { at_rest: true, producer_time: self.stage.producer_time() };
+        let question =
+            Question { at_rest: true, producer_time: self.stage.producer_time(), ..Question::default() };
         let mut verifier = Verifier::open(&self.stage.config, question)?;
         for partition in 0..PARTITIONS {
             let verdict = verifier.verify(partition)?;

@@ -206,6 +206,12 @@ impl Store {
         Ok(Some(Self { url, kind }))
     }
 
+    /// Opens it for a command that has nothing to do without.
+    pub fn need(config: &config::Snapshots) -> Result<Self, StoreError> {
+        let nowhere = StoreError::Url { url: config.url.clone(), why: "so no snapshots are kept" };
+        Self::open(config, Patience::default())?.ok_or(nowhere)
+    }
+
     /// As configured.
     #[must_use]
     pub fn url(&self) -> &str {

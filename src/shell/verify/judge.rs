@@ -4,7 +4,7 @@
 use super::replay::Replay;
 use super::verdict::{Difference, Field, Verdict, describe};
 use crate::machine::{ENGINE_VERSION, Options};
-use crate::wire::{AlertRecord, Marker, Transition};
+use crate::wire::{AlertRecord, Marker, Transition, hex};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Newest transitions whose place is remembered, to say where a duplicate stood first.
@@ -238,7 +238,7 @@ impl Judge {
         };
         compare("seq", reached.seq.to_string(), marker.seq.to_string());
         if reached.seq == marker.seq {
-            compare("running_hash", hex(&reached.hash), hex(&marker.running_hash));
+            compare("running_hash", hex::digits(&reached.hash), hex::digits(&marker.running_hash));
             // The replay from a snapshot does not know its last transition but for the hash.
             if known {
                 compare("input_offset", reached.input_offset.to_string(), marker.input_offset.to_string());
@@ -343,8 +343,4 @@ fn differing(wanted: &Transition, found: &Transition, key: Option<&[u8]>) -> Vec
         fields.push(Field { field: "bytes".to_owned(), replay, topic });
     }
     fields
-}
-
-fn hex(hash: &[u8; 32]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -15,6 +15,7 @@
 mod judge;
 mod reader;
 mod replay;
+mod snapshot;
 mod verdict;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use verdict::{Difference, Field, Verdict};
 use super::kafka::{KafkaError, Topics};
 use super::keys::{self, KeyError};
 use super::quarantine;
+use super::store::{Store, StoreError};
 use crate::config::Config;
 use crate::machine::{ENGINE_VERSION, Options};
 use crate::wire::keyring::Keyring;
@@ -62,13 +64,31 @@ pub enum VerifyError {
     /// Retention took what the replay has to begin with.
     #[error(
         "partition {partition}: the observations log begins at offset {low}, not at 0: retention has taken what a replay \
-         must begin with. Keep kafka.observations_retention longer than what you want to verify"
+         must begin with. Verify from a snapshot (--from-snapshot), or keep kafka.observations_retention longer than what you \
+         want to verify"
     )]
     LogCut {
         /// Partition.
         partition: i32,
         /// First offset that is kept.
         low: i64,
+    },
+    /// The store of snapshots.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No snapshot to begin with.
+    #[error(
+        "partition {partition}: {store} holds no whole snapshot of it at or behind offset {low}, where the log begins{why}"
+    )]
+    NoSnapshot {
+        /// Partition.
+        partition: i32,
+        /// Where was looked.
+        store: String,
+        /// First offset that is kept.
+        low: i64,
+        /// What is wrong with those that were looked at; empty if there are none.
+        why: String,
     },
     /// Another engine decided.
     #[error(
@@ -92,6 +112,8 @@ impl VerifyError {
         match self {
             Self::Kafka(fault) => fault.code(),
             Self::Keys(fault) => fault.code(),
+            Self::Store(fault) => fault.code(),
+            Self::NoSnapshot { .. } => "verify_no_snapshot",
             Self::NoPartition { .. } => "verify_no_partition",
             Self::LogCut { .. } => "verify_log_cut",
             Self::OtherEngine { .. } => "verify_other_engine",
@@ -104,14 +126,33 @@ impl VerifyError {
         match self {
             Self::Kafka(fault) => fault.is_retryable(),
             Self::Keys(fault) => fault.is_retryable(),
-            Self::NoPartition { .. } | Self::LogCut { .. } | Self::OtherEngine { .. } => false,
+            Self::Store(fault) => fault.is_retryable(),
+            Self::NoPartition { .. }
+            | Self::NoSnapshot { .. }
+            | Self::LogCut { .. }
+            | Self::OtherEngine { .. } => false,
         }
     }
+}
+
+/// Where a replay begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Beginning {
+    /// With the log, which must still have its first record.
+    #[default]
+    Log,
+    /// With the oldest whole snapshot that the log still reaches: as much is judged as can be. The snapshot itself is taken
+    /// at its word, but for the running hash, which every marker behind it must continue.
+    OldestSnapshot,
+    /// With the newest: the quickest look at what was emitted of late.
+    NewestSnapshot,
 }
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Question {
+    /// Where the replay begins.
+    pub from: Beginning,
     /// Nothing is being written any more: what the replay derives beyond the last marker must be out, too.
     pub at_rest: bool,
     /// Producers' stamps move the clock: the demo's mock of Kafka knows no others.
@@ -123,6 +164,8 @@ pub struct Verifier {
     observations: Reader,
     alerts: Reader,
     keyring: Arc<Keyring>,
+    /// Opened where the replay begins with a snapshot.
+    store: Option<Arc<Store>>,
     config: Config,
     question: Question,
 }
@@ -143,7 +186,14 @@ impl Verifier {
     /// Makes the consumers. Does not wait for Kafka.
     pub fn open(config: &Config, question: Question) -> Result<Self, VerifyError> {
         let topics = Topics::new(&config.kafka.topic_prefix);
+        let store = match question.from {
+            Beginning::Log => None,
+            Beginning::OldestSnapshot | Beginning::NewestSnapshot => {
+                Some(Arc::new(Store::need(&config.snapshots)?))
+            }
+        };
         Ok(Self {
+            store,
             keyring: keys::keyring(config)?,
             config: config.clone(),
             observations: Reader::open(config, &topics.observations, Isolation::Uncommitted)?,
@@ -157,14 +207,12 @@ impl Verifier {
         Ok(self.observations.partitions()?)
     }
 
-    /// Replays a partition from the beginning of its log and compares, both to their ends at the time of the call.
+    /// Replays a partition from the beginning of its log, or from a snapshot, and compares, both to their ends at the time
+    /// of the call.
     pub fn verify(&mut self, partition: i32) -> Result<Verdict, VerifyError> {
         // In this order: whatever stands in alerts before its end, its cause stands in observations before theirs.
         let (first_alert, alerts_end) = self.alerts.range(partition)?;
         let (low, end) = self.observations.range(partition)?;
-        if low > 0 {
-            return Err(VerifyError::LogCut { partition, low });
-        }
         let options = Options {
             partition,
             keyring: Arc::clone(&self.keyring),
@@ -172,10 +220,19 @@ impl Verifier {
             producer_time: self.question.producer_time,
             snapshot_interval_ms: 0,
         };
-        let replay = Replay::new(options).skipping(quarantine::read(&self.config, partition, &self.keyring)?);
-        let judge = Judge::from_replay(partition, replay, 0, first_alert > 0);
+        let (replay, from) = match &self.store {
+            None if low > 0 => return Err(VerifyError::LogCut { partition, low }),
+            None => (Replay::new(options), 0),
+            Some(store) => {
+                let machine = snapshot::restore(&self.config, store, &options, self.question.from, low)?;
+                let from = machine.summary().next_offset;
+                (Replay::from_machine(machine), from)
+            }
+        };
+        let replay = replay.skipping(quarantine::read(&self.config, partition, &self.keyring)?);
+        let judge = Judge::from_replay(partition, replay, from, first_alert > 0);
         self.alerts.begin(partition, first_alert)?;
-        self.observations.begin(partition, low)?;
+        self.observations.begin(partition, from)?;
         self.compare(judge, alerts_end, end).map_err(|stop| match stop {
             Stop::Kafka(fault) => fault.into(),
             Stop::OtherEngine(OtherEngine { at, theirs }) => {

@@ -119,7 +119,7 @@ fn play(configs: &[Config; 2], lock: impl Fn(&Config) -> LockService) {
     let all = alerts(config);
     assert_eq!(all.iter().filter(quarantined).count(), 1, "{all:#?}");
     let mut verifier =
-        Verifier::open(config, Question { at_rest: true, producer_time: false }).expect("consumers");
+        Verifier::open(config, Question { at_rest: true, ..Question::default() }).expect("consumers");
     let verdict = verifier.verify(0).expect("Kafka answers");
     assert!(verdict.is_equal(), "{verdict:?}");
 }
