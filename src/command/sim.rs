@@ -24,6 +24,9 @@ pub struct Args {
     /// With --seed: tell the run, line by line. Where it fails, the run with the fewest faults that still fails.
     #[arg(long, requires = "seed")]
     trace: bool,
+    /// With --seed: do not play; print its faults as a schedule that `tests/chaos/run --schedule` plays on real processes.
+    #[arg(long, requires = "seed", conflicts_with_all = ["trace", "json"])]
+    schedule: bool,
     /// How many seeds to play.
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     runs: u64,
@@ -62,6 +65,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
 
 fn one(args: &Args, seed: u64) -> Result<ExitCode, Error> {
     let drawn = Plan::draw(seed);
+    if args.schedule {
+        output::print(&sim::schedule(&drawn))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let first = sim::run(&drawn, false);
     let failed = first.violation.is_some();
     let plan = if failed { sim::shrink(&drawn, SHRINK_TRIES) } else { drawn.clone() };

@@ -65,13 +65,17 @@ pub enum Kind {
     Storm,
     /// Nothing is produced for a while.
     Quiet,
+    /// Retention takes the beginning of the log.
+    Retention,
+    /// The followers of a leader fall behind, then it dies: what only it had is truncated, and some of it sent again.
+    Truncation,
     /// The follower of the alerts partition is far behind, or loses its place.
     TailLost,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Crash,
         Self::MachineGone,
         Self::CrashAll,
@@ -97,6 +101,8 @@ impl Kind {
         Self::Rules,
         Self::Storm,
         Self::Quiet,
+        Self::Retention,
+        Self::Truncation,
         Self::TailLost,
     ];
 
@@ -129,6 +135,8 @@ impl Kind {
             Self::Rules => "rules",
             Self::Storm => "storm",
             Self::Quiet => "quiet",
+            Self::Retention => "retention",
+            Self::Truncation => "truncation",
             Self::TailLost => "tail_lost",
         }
     }
@@ -161,6 +169,8 @@ impl Kind {
             | Self::Rules
             | Self::Storm
             | Self::Quiet
+            | Self::Retention
+            | Self::Truncation
             | Self::TailLost => false,
         }
     }
@@ -189,6 +199,8 @@ impl Kind {
             | Self::CrashAll
             | Self::KeeperDown
             | Self::Rules
+            | Self::Retention
+            | Self::Truncation
             | Self::TailLost => 2,
             Self::KafkaStall | Self::Garbage => 1,
         }
@@ -204,6 +216,7 @@ impl Kind {
             Self::KeeperDown => (2_000, 20_000),
             Self::KeeperCut | Self::KafkaCut => (500, 10_000),
             Self::KafkaStall => (200, 4_000),
+            Self::Truncation => (20, 3_000),
             Self::EndTxnLate | Self::EndTxnTwice => (100, 20_000),
             Self::Quiet => (4_000, 15_000),
             Self::TailLost => (100, 4_000),
@@ -217,6 +230,7 @@ impl Kind {
             | Self::StoreFails
             | Self::StoreFlips
             | Self::Rules
+            | Self::Retention
             | Self::Storm => (0, 0),
         }
     }

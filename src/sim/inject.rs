@@ -2,6 +2,7 @@
 
 use super::broker::Upset;
 use super::fault::{Fault, Kind, Moment};
+use super::kafka::BROKERS;
 use super::load;
 use super::random::Random;
 use super::story::{Fact, Who};
@@ -72,6 +73,11 @@ impl World {
             Kind::TailLost => self.lose_tail(worker, p, span_ms),
             Kind::StoreFails => self.store.failing += fault.detail % 4,
             Kind::StoreFlips => self.store.flip(p, fault.detail),
+            Kind::Retention => self.cut_log(p),
+            Kind::Truncation => {
+                self.kafka.observations[p].lags_until_ms = self.now_ms + span_ms;
+                self.later(span_ms, Event::Truncated { p, detail: fault.detail });
+            }
             Kind::Quiet => self.quiet_until_ms[p] = self.now_ms + span_ms,
             Kind::LeaderMoves | Kind::Gaps | Kind::Garbage | Kind::Forgery | Kind::Rules | Kind::Storm => {
                 self.disturb(fault)
@@ -101,7 +107,7 @@ impl World {
         let (p, mut random) = (fault.partition, Random::new(fault.detail));
         match fault.kind {
             Kind::LeaderMoves => {
-                let leader = (self.kafka.observations[p].leader + 1) % self.kafka.skew_ms.len();
+                let leader = (self.kafka.observations[p].leader + 1) % BROKERS;
                 // A few milliseconds, seconds, or an hour; ahead or behind.
                 let most_ms = [50, 4_000, 20_000, 3_600_000][random.index(4)];
                 self.kafka.skew_ms[leader] = random.between(-most_ms / 4, most_ms);
@@ -154,8 +160,36 @@ impl World {
             | Kind::EndTxnLost
             | Kind::StoreFails
             | Kind::StoreFlips
+            | Kind::Retention
+            | Kind::Truncation
             | Kind::Quiet
             | Kind::TailLost => {}
+        }
+    }
+
+    /// Retention takes the beginning of the log, as far as an older snapshot of every engine allows: what takes more is
+    /// warned of long before (`choice::is_retention_close`), and stops the partition.
+    fn cut_log(&mut self, p: usize) {
+        let out_seq = self.oracles[p].score().1;
+        let low = self.store.reach(p, out_seq).filter(|_| !self.plan.kinds.contains(&Kind::Upgrade));
+        if let Some(low) = low.filter(|low| *low > self.kafka.observations[p].low) {
+            self.kafka.observations[p].cut(low);
+            self.tell(Who::Kafka, &Fact::LogCut { p, low });
+        }
+    }
+
+    /// A leader dies with what only it has. Its producers send some of that again, to the next.
+    pub(super) fn truncated(&mut self, p: usize, detail: u64) {
+        let log = &mut self.kafka.observations[p];
+        log.leader = (log.leader + 1) % BROKERS;
+        log.leader_epoch += 1;
+        let gone = std::mem::take(&mut log.unreplicated);
+        self.tell(Who::Kafka, &Fact::Truncated { p, records: gone.len() });
+        let mut random = Random::new(detail);
+        for record in gone {
+            if !random.one_in(3) {
+                self.produce(p, record.what, record.value);
+            }
         }
     }
 

@@ -12,9 +12,9 @@
 //! no order. [`run`] plays one; [`shrink`] drops faults from a failing one while it still fails; `planted` holds the
 //! bugs that the tests plant to show that the simulator would find them.
 //!
-//! What it does not model: records of several megabytes, brokers' disks, the notifier. Truncation of the observations
-//! log (an unclean election) is outside of the promise of exactly once; it is to be detected, not survived, and is no
-//! part of a run.
+//! What it does not model: records of several megabytes, brokers' disks, the notifier. What a leader loses before its
+//! followers have it is truncated and was never shown to anybody; truncation of what was shown (an unclean election) is
+//! outside of the promise of exactly once, is to be detected and not survived, and is no part of a run.
 
 mod broker;
 mod fault;
@@ -25,6 +25,7 @@ mod load;
 mod oracle;
 pub(crate) mod planted;
 mod random;
+mod schedule;
 mod shrink;
 mod store;
 mod story;
@@ -34,6 +35,7 @@ mod worker;
 mod world;
 
 pub use fault::{Aim, Call, Fault, Kind, Moment, Plan, SAFETY_MS};
+pub use schedule::schedule;
 pub use shrink::shrink;
 
 use std::collections::BTreeMap;

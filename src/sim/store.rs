@@ -23,6 +23,13 @@ pub(super) struct Stored {
     cosigns: Vec<Cosign>,
 }
 
+impl Stored {
+    fn is_whole(&self) -> bool {
+        let declared = self.manifest.parts.iter().map(|part| part.stored_hash);
+        self.parts.iter().map(|part| *blake3::hash(part).as_bytes()).eq(declared)
+    }
+}
+
 /// The snapshots of every partition, in the order in which they were finished.
 #[derive(Debug, Default)]
 pub(super) struct Store {
@@ -34,6 +41,14 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn new(partitions: usize) -> Self {
         Self { snapshots: (0..partitions).map(|_| Vec::new()).collect(), failing: 0 }
+    }
+
+    /// Where the log of a partition must begin at the latest: at the newest snapshot but the last that is whole and not
+    /// past `out_seq`. (The last may yet be damaged.)
+    pub(super) fn reach(&self, p: usize, out_seq: i64) -> Option<i64> {
+        let (_, older) = self.snapshots[p].split_last()?;
+        let usable = older.iter().filter(|stored| stored.manifest.seq <= out_seq && stored.is_whole());
+        usable.map(|stored| stored.manifest.next_offset).max()
     }
 
     /// A bit of the newest snapshot of a partition flips.
@@ -169,9 +184,7 @@ impl World {
         }
         match choice.otherwise {
             Otherwise::WholeLog | Otherwise::NewInstallation { .. } => {}
-            Otherwise::Stop(stop) => {
-                self.judge(Err(format!("nothing was cut from the log, and yet: {stop}")))
-            }
+            Otherwise::Stop(stop) => self.judge(Err(format!("a snapshot reaches the log, and yet: {stop}"))),
         }
         let machine = Machine::new(oracle::options(p, &self.keyring));
         Beginning { machine, next: facts.low, derived: (0, [0; 32]) }
@@ -179,13 +192,11 @@ impl World {
 
     fn restore(&self, p: usize, manifest: &Manifest) -> Option<Beginning> {
         let stored = self.store.snapshots[p].iter().find(|stored| stored.manifest == *manifest)?;
-        let mut restore = Restore::new(oracle::options(p, &self.keyring), manifest.raw_bytes);
-        for (part, declared) in stored.parts.iter().zip(&manifest.parts) {
-            if *blake3::hash(part).as_bytes() != declared.stored_hash {
-                return None;
-            }
-            restore.part(part).ok()?;
+        if !stored.is_whole() {
+            return None;
         }
+        let mut restore = Restore::new(oracle::options(p, &self.keyring), manifest.raw_bytes);
+        stored.parts.iter().try_for_each(|part| restore.part(part)).ok()?;
         let head = restore.head();
         let machine = restore.finish().ok()?;
         Some(Beginning { machine, next: head.next_offset, derived: (head.seq, head.running_hash) })

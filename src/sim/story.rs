@@ -36,6 +36,9 @@ pub(super) enum Fact {
     Armed(Fault),
     Healed,
     Appended { p: usize, offset: i64, what: &'static str, stamp_ahead_ms: i64 },
+    LogCut { p: usize, low: i64 },
+    Truncated { p: usize, records: usize },
+    OutOfRange { p: usize, next: i64 },
     Started { engine: i32 },
     Killed,
     Stopped,
@@ -75,6 +78,11 @@ impl fmt::Display for Fact {
             Self::Appended { p, offset, what, stamp_ahead_ms } => {
                 write!(f, "observations {p}: offset {offset}: {what}, stamped {stamp_ahead_ms} ms off")
             }
+            Self::LogCut { p, low } => write!(f, "observations {p}: retention cuts it to offset {low}"),
+            Self::Truncated { p, records } => {
+                write!(f, "observations {p}: the leader is gone, and {records} records with it")
+            }
+            Self::OutOfRange { p, next } => write!(f, "{p}: offset {next} is gone: begins again"),
             Self::Started { engine } => write!(f, "starts, engine version {engine}"),
             Self::Killed => f.write_str("is dead"),
             Self::Stopped => f.write_str("has stopped as told"),

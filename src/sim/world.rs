@@ -5,7 +5,7 @@
 
 use super::broker::{Answer, Ask, From, Upset};
 use super::fault::{Fault, Plan, SAFETY_MS};
-use super::kafka::Kafka;
+use super::kafka::{Kafka, Unreplicated};
 use super::keeper::Keeper;
 use super::oracle::Oracle;
 use super::planted::{Bug, planted};
@@ -49,6 +49,15 @@ pub(super) enum Event {
         epoch: i32,
         from: Option<From>,
         ask: Ask,
+    },
+    /// A record may have reached the followers.
+    Replicated {
+        p: usize,
+    },
+    /// A leader dies with what only it has.
+    Truncated {
+        p: usize,
+        detail: u64,
     },
     /// The control batches of a decided transaction are written.
     Decided {
@@ -213,10 +222,7 @@ impl World {
             self.happen(event);
         }
         self.outcome.simulated_ms = self.now_ms - START_MS;
-        for (oracle, log) in self.oracles.iter().zip(&self.kafka.observations) {
-            self.outcome.transitions += oracle.score().1.unsigned_abs();
-            self.outcome.records += log.records.len() as u64;
-        }
+        self.outcome.transitions = self.oracles.iter().map(|oracle| oracle.score().1.unsigned_abs()).sum();
         self.outcome.fold = self.story.fold();
         self.outcome.story = self.story.lines();
         self.outcome
@@ -253,6 +259,8 @@ impl World {
             Event::Load { p } => self.load(p),
             Event::Fault(at) => self.due(at),
             Event::Request { p, epoch, from, ask } => self.request(p, epoch, from, ask),
+            Event::Replicated { p } => self.replicated(p),
+            Event::Truncated { p, detail } => self.truncated(p, detail),
             Event::Decided { p } => self.decided(p),
             Event::TransactionDue { p, epoch } => self.transaction_due(p, epoch),
             Event::SessionDue { session } => self.session_due(session),
@@ -308,15 +316,31 @@ impl World {
 
     /// A record reaches the leader of an observations partition.
     pub(super) fn produce(&mut self, p: usize, what: &'static str, value: Option<Rc<[u8]>>) {
-        let log = &self.kafka.observations[p];
-        let (offset, append_ms) = (log.high, self.now_ms + self.kafka.skew_ms[log.leader]);
+        let log = &mut self.kafka.observations[p];
+        let append_ms = self.now_ms + self.kafka.skew_ms[log.leader];
+        log.unreplicated.push_back(Unreplicated { what, append_ms, value });
         self.last_append_ms[p] = self.now_ms;
+        let in_ms = self.random.between(0, 3);
+        self.later(in_ms, Event::Replicated { p });
+    }
+
+    /// The oldest record above the high watermark reaches the followers, and with that the readers.
+    fn replicated(&mut self, p: usize) {
+        let log = &mut self.kafka.observations[p];
+        if self.now_ms < log.lags_until_ms {
+            let in_ms = log.lags_until_ms - self.now_ms;
+            return self.later(in_ms, Event::Replicated { p });
+        }
+        // It went with its leader.
+        let Some(Unreplicated { what, append_ms, value }) = log.unreplicated.pop_front() else { return };
+        let offset = log.high;
         let fact = Fact::Appended { p, offset, what, stamp_ahead_ms: append_ms - self.now_ms };
         self.tell(if what == "tick" { Who::Kafka } else { Who::Monitors }, &fact);
         let position = Position { offset, append_ms, log_append: true };
         let judged = self.oracles[p].appended(position, value.as_deref(), self.now_ms);
         self.judge(judged);
         self.kafka.observations[p].append(append_ms, value);
+        self.outcome.records += 1;
         (0..self.workers.len()).for_each(|worker| self.fetch_soon(worker, p));
     }
 

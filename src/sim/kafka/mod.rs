@@ -4,6 +4,7 @@
 pub(in crate::sim) mod alerts;
 
 use alerts::{AlertsLog, Coordinator};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// Brokers that an observations partition's leader may move to.
@@ -27,10 +28,22 @@ pub(in crate::sim) struct ObservationsLog {
     /// Which broker leads it, and how often that changed.
     pub(in crate::sim) leader: usize,
     pub(in crate::sim) leader_epoch: u32,
+    /// What only the leader has yet: above the high watermark, shown to nobody, gone with the leader.
+    pub(in crate::sim) unreplicated: VecDeque<Unreplicated>,
+    /// The followers copy nothing before this time.
+    pub(in crate::sim) lags_until_ms: i64,
+}
+
+/// A record above the high watermark. Its offset is settled when nothing can take it away.
+#[derive(Debug)]
+pub(in crate::sim) struct Unreplicated {
+    pub(in crate::sim) what: &'static str,
+    pub(in crate::sim) append_ms: i64,
+    pub(in crate::sim) value: Option<Rc<[u8]>>,
 }
 
 impl ObservationsLog {
-    /// Appends a record, stamped by the leader.
+    /// A record that the leader has stamped has reached its followers.
     pub(in crate::sim) fn append(&mut self, append_ms: i64, value: Option<Rc<[u8]>>) {
         let offset = self.high;
         self.high += 1;
@@ -40,6 +53,13 @@ impl ObservationsLog {
     /// Offsets that hold nothing: control batches, aborted data.
     pub(in crate::sim) fn skip(&mut self, offsets: i64) {
         self.high += offsets;
+    }
+
+    /// Retention takes what is before `low`.
+    pub(in crate::sim) fn cut(&mut self, low: i64) {
+        let gone = self.find(low);
+        self.records.drain(..gone);
+        self.low = low;
     }
 
     /// Index of the first record at or after `offset`.

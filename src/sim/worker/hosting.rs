@@ -7,7 +7,6 @@ use super::super::world::{START_MS, What, World};
 use crate::machine::{Action, Event, Position};
 use crate::replica::{Derived, Role};
 use crate::sim::load;
-use crate::wire::Transition;
 
 /// The emission thread hears the log's clock at least this often, milliseconds.
 const PULSE_MS: i64 = 250;
@@ -34,6 +33,10 @@ impl World {
         self.workers[worker].hosted[p].fetching = false;
         let next = self.workers[worker].hosted[p].next;
         let log = &self.kafka.observations[p];
+        if next < log.low {
+            self.tell(Who::Worker(worker), &Fact::OutOfRange { p, next });
+            return self.rederive(worker, p);
+        }
         let (from, end) = (log.find(next), log.records.len());
         let most = [3, 20, 1000][self.random.index(3)];
         let to = end.min(from + most);
@@ -73,7 +76,7 @@ impl World {
         let mut cut = None;
         for action in actions.drain(..) {
             match action {
-                Action::Emit(transition) => derived.push(encode(&transition)),
+                Action::Emit(transition) => derived.push(Derived::of(&transition)),
                 Action::ConfirmTime(_) => confirm |= hosted.caught_up && hosted.ticker.may_confirm(monotonic),
                 Action::RulesSwitched { version, faults } => {
                     let refused = !faults.is_empty();
@@ -141,18 +144,5 @@ impl World {
             let value = self.sealed(p, &load::tick(&super::name(worker), wall_ms));
             self.produce(p, "tick", value);
         }
-    }
-}
-
-/// As `shell/emitter/run.rs` has it.
-fn encode(transition: &Transition) -> Derived {
-    Derived {
-        seq: transition.seq,
-        input_offset: transition.input_offset,
-        ordinal: transition.ordinal,
-        append_ms: transition.append_ms,
-        rule_set_version: transition.rule_set_version,
-        key: Vec::new(),
-        bytes: transition.encode(),
     }
 }
