@@ -39,10 +39,13 @@ use zookeeper_client::{Client, Error as ClientError};
 
 /// Between two questions to a peer.
 const ASK_EVERY: Duration = Duration::from_secs(5);
-/// One connect. Over it the peer is unreachable, which proves nothing.
-const CONNECT: Duration = Duration::from_secs(1);
+/// First and longest patience with one connect. Over it the peer is unreachable, which proves nothing. Short at first: a
+/// connect that reaches a port in the moment of its end may be dropped without a word, and is sent again after a second.
+const CONNECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// First and longest wait between two connects.
-const RETRY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(5));
+const RETRY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(1));
+/// After a death. It may start again.
+const AFTER_DEATH: Duration = Duration::from_millis(500);
 /// The registry is read at least this often, whatever its watch says.
 const READ_EVERY: Duration = Duration::from_secs(10);
 /// Longest answer that is read, bytes.
@@ -213,22 +216,24 @@ struct Peer {
 
 impl Peer {
     async fn run(mut self) {
-        let (mut known, mut said, mut wait) = (None::<String>, false, RETRY.0);
+        let (mut known, mut said) = (None::<String>, false);
+        let (mut wait, mut patience) = (RETRY.0, CONNECT.0);
         loop {
             // A peer that left the registry is watched while it is connected: it may only have lost its session.
             let registered = self.address.borrow_and_update().clone();
             let Some(address) = known.clone().or(registered.clone()) else { return };
-            let contact = self.contact(&address).await;
+            let contact = self.contact(&address, patience).await;
+            patience = (patience * 2).min(CONNECT.1);
             match contact {
                 Contact::Broken => {
                     known = Some(address);
-                    wait = RETRY.0;
+                    (wait, patience) = (RETRY.0, CONNECT.0);
                     continue;
                 }
                 Contact::Refused if known.is_some() => {
                     known = None;
                     self.shared.tell(&self.worker, &address);
-                    wait = RETRY.1 / 10;
+                    wait = AFTER_DEATH;
                 }
                 Contact::Stranger => {
                     known = None;
@@ -256,8 +261,8 @@ impl Peer {
     }
 
     /// From connect to the end of the connection.
-    async fn contact(&self, address: &str) -> Contact {
-        let mut stream = match tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
+    async fn contact(&self, address: &str, patience: Duration) -> Contact {
+        let mut stream = match tokio::time::timeout(patience, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(fault)) if fault.kind() == ErrorKind::ConnectionRefused => return Contact::Refused,
             Ok(Err(_)) | Err(_) => return Contact::Unreachable,
@@ -349,7 +354,7 @@ mod tests {
     fn contact(peer: Peer, address: &str, server: HttpServer) -> Contact {
         let runtime = runtime();
         let address = address.to_owned();
-        let contact = runtime.spawn(async move { peer.contact(&address).await });
+        let contact = runtime.spawn(async move { peer.contact(&address, CONNECT.1).await });
         let end = runtime.spawn(async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
             tokio::task::spawn_blocking(move || drop(server)).await
@@ -374,7 +379,11 @@ mod tests {
         assert_eq!(contact(peer, &address, other), Contact::Stranger);
 
         let (peer, _address, _deaths) = watching(&address);
-        assert_eq!(runtime().block_on(peer.contact(&address)), Contact::Refused, "nobody listens there now");
+        assert_eq!(
+            runtime().block_on(peer.contact(&address, CONNECT.1)),
+            Contact::Refused,
+            "nobody listens there now"
+        );
     }
 
     #[test]

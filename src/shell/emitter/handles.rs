@@ -72,6 +72,8 @@ impl Handles {
 
     /// Fences every earlier producer of the partition. After [`Failure::TimedOut`] the same handle is asked again.
     pub(super) fn initialise(&mut self) -> Result<(), (Failure, KafkaError)> {
+        // The abort takes as long as the brokers need: each handle gets it twice the time of the one before.
+        let mut share = 1;
         loop {
             let producer = match self.current.take() {
                 // Asked again: no other would have the answer sooner.
@@ -80,7 +82,7 @@ impl Handles {
             };
             let now = clock::monotonic();
             let dodges = !self.primary && now >= self.calm_until && self.spares.warm(self.partition) > 0;
-            let patience = if dodges { producer.patience() } else { INITIALISE };
+            let patience = if dodges { producer.patience() * share } else { INITIALISE };
             match producer.initialise(patience) {
                 Ok(()) => {
                     self.current = Some(producer);
@@ -88,6 +90,7 @@ impl Handles {
                 }
                 Err((Failure::TimedOut, _)) if dodges => {
                     self.own_until = now + OWN;
+                    share *= 2;
                     drop(producer);
                 }
                 Err((Failure::TimedOut, fault)) => {

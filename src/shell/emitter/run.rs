@@ -12,7 +12,7 @@ use crate::shell::kafka::producer::Outgoing;
 use crate::shell::kafka::spares::Keep;
 use crate::shell::kafka::tail::{TailEvent, TailListener};
 use crate::shell::lock::{LockHolder, PartitionLock};
-use crate::wire::{AlertRecord, Marker, Transition};
+use crate::wire::{AlertRecord, Marker, hex};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -61,6 +61,7 @@ pub(super) fn run(options: EmitterOptions, inbox: Arc<Inbox>, status: Arc<Mutex<
         concerns,
         follow_at: Some(clock::monotonic()),
         promoting_since: None,
+        first_commit: false,
         stopped: false,
     };
     thread.serve();
@@ -94,6 +95,8 @@ struct Thread {
     /// When to look for the tail of the alerts partition; none while it is followed.
     follow_at: Option<Duration>,
     promoting_since: Option<Duration>,
+    /// It has become primary, and has not committed yet.
+    first_commit: bool,
     stopped: bool,
 }
 
@@ -142,7 +145,7 @@ impl Thread {
         let (mut derived, mut progress, mut caught_up) = (Vec::new(), None, false);
         for message in mail.machine {
             match message {
-                FromMachine::Derived(transitions) => derived.extend(transitions.iter().map(encode)),
+                FromMachine::Derived(transitions) => derived.extend(transitions.iter().map(Derived::of)),
                 FromMachine::Progress(newer) => progress = Some(newer),
                 FromMachine::CaughtUp => caught_up = true,
             }
@@ -191,6 +194,7 @@ impl Thread {
                 if to == Role::Primary {
                     let took = self.promoting_since.map(|since| clock::monotonic().saturating_sub(since));
                     self.show(|status| status.promotion = took);
+                    self.first_commit = true;
                 }
                 if to == Role::Standby {
                     // What stood in a primary's way is no trouble of a standby's.
@@ -204,8 +208,8 @@ impl Thread {
                 tracing::error!(
                     partition = self.options.partition,
                     seq,
-                    ours = hex(&ours),
-                    theirs = hex(&theirs),
+                    ours = hex::digits(&ours),
+                    theirs = hex::digits(&theirs),
                     other = worker,
                     "the replicas' histories differ at this seq: keep both logs; alerts go on, from the primary"
                 );
@@ -247,6 +251,10 @@ impl Thread {
 
     fn read_back(&mut self) -> Input {
         match self.options.doors.follower.last_marker(self.options.partition, READ_BACK) {
+            Ok(tail) if tail.is_open => {
+                self.trouble(&KafkaError::OpenTransaction { partition: self.options.partition });
+                Input::ReadBackFailed
+            }
             Ok(tail) if tail.marker.is_none() && tail.low_offset > 0 => Input::MarkerMissing,
             Ok(tail) => Input::ReadBack(tail.marker.map(Box::new)),
             Err(fault) => {
@@ -257,7 +265,8 @@ impl Thread {
     }
 
     fn commit(&mut self, first: i64, marker: Marker) -> Input {
-        let transitions = self.replica.transitions(first, marker.seq);
+        let seq = marker.seq;
+        let transitions = self.replica.transitions(first, seq);
         let end = AlertRecord::Marker(marker).encode();
         let mut records: Vec<Outgoing<'_>> = transitions
             .map(|derived| Outgoing { key: derived.key.as_slice(), value: derived.bytes.as_slice() })
@@ -266,6 +275,15 @@ impl Thread {
         records.push(Outgoing { key: MARKER_KEY, value: &end });
         match self.handles.commit(&records) {
             Ok(took) => {
+                if std::mem::take(&mut self.first_commit) {
+                    let partition = self.options.partition;
+                    tracing::info!(
+                        partition,
+                        seq,
+                        count,
+                        "partition {partition}: first commit in {took:.1?}"
+                    );
+                }
                 self.show(|status| {
                     status.commits += 1;
                     status.transitions += count;
@@ -333,20 +351,4 @@ impl Thread {
         status.forgotten = self.replica.has_forgotten();
         change(&mut status);
     }
-}
-
-fn encode(transition: &Transition) -> Derived {
-    Derived {
-        seq: transition.seq,
-        input_offset: transition.input_offset,
-        ordinal: transition.ordinal,
-        append_ms: transition.append_ms,
-        rule_set_version: transition.rule_set_version,
-        key: transition.alert.to_string().into_bytes(),
-        bytes: transition.encode(),
-    }
-}
-
-fn hex(hash: &[u8; 32]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

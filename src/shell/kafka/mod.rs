@@ -93,6 +93,16 @@ pub enum KafkaError {
         /// Partition of the alerts topic.
         partition: i32,
     },
+    /// A transaction that is none of ours is open in the alerts topic.
+    #[error(
+        "another client's transaction is open on partition {partition} of the alerts topic: what stands behind it may be out, so \
+         nothing is emitted before it ends. Find it with kafka-transactions.sh find-hanging, abort it, and let nobody but \
+         workers write to this topic"
+    )]
+    OpenTransaction {
+        /// Partition of the alerts topic.
+        partition: i32,
+    },
     /// librdkafka's own answer.
     #[error("kafka, while {doing}: {source}")]
     Client {
@@ -116,6 +126,7 @@ impl KafkaError {
             Self::Unreachable { .. } => "kafka_unreachable",
             Self::NoTopic { .. } => "kafka_no_topic",
             Self::Fenced { .. } => "kafka_fenced",
+            Self::OpenTransaction { .. } => "kafka_open_transaction",
             Self::Client { .. } => "kafka_client",
         }
     }
@@ -124,7 +135,7 @@ impl KafkaError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Client { .. } => true,
+            Self::Unreachable { .. } | Self::OpenTransaction { .. } | Self::Client { .. } => true,
             Self::NoTopic { .. } | Self::Fenced { .. } => false,
         }
     }

@@ -72,6 +72,8 @@ impl AlertsProducer {
         settings.set("acks", "all");
         settings.set("linger.ms", "0");
         settings.set("compression.type", "zstd");
+        // Connects to every broker before anything is to be written, not to the leader when something is.
+        settings.set("enable.sparse.connections", "false");
         let producer: BaseProducer = settings
             .create()
             .map_err(|source| KafkaError::Client { doing: "making the producer of alerts", source })?;

@@ -1,7 +1,8 @@
 //! Reading the alerts topic from its tail: what is out, and what comes out.
 //!
 //! - [`Follower::last_marker`] reads a partition to its end and gives its last marker. A promotion calls it *after*
-//!   `init_transactions`: nothing is open then, so the end that a `read_committed` reader sees is the end. Control
+//!   `init_transactions`: nothing of ours is open then, so the end that a `read_committed` reader sees is the end, unless
+//!   somebody else's transaction is open before it ([`Tail::is_open`]: what stands behind that nobody can tell yet). Control
 //!   batches make gaps in the offsets, so the end is the partition's end-of-file event of a fresh assignment and never
 //!   "position equals high watermark". It uses a consumer of its own, kept warm between calls: no event of another
 //!   assignment can be mistaken for this one's.
@@ -23,8 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// First step back from the end in search of a marker, offsets: more than the largest transaction.
-const STEP_BACK: i64 = 1024;
+/// First step back from the end in search of a marker, offsets. The largest transaction takes a second step.
+const STEP_BACK: i64 = 128;
 /// Warm consumers kept for the next read-back.
 const IDLE_MAX: usize = 4;
 /// Wait of one poll of the follower: the bound of how long stopping takes, not of how late a marker is told.
@@ -50,6 +51,8 @@ pub struct Tail {
     pub marker: Option<Marker>,
     /// Where to go on reading.
     pub next_offset: i64,
+    /// Whether a transaction was open before the partition's very end.
+    pub is_open: bool,
     /// Where the partition begins: above 0 it has lost its first records.
     pub low_offset: i64,
 }
@@ -66,6 +69,8 @@ struct Shared {
     topic: String,
     settings: ClientConfig,
     consumer: BaseConsumer,
+    /// Asked where partitions really end, whatever is open.
+    ends: BaseConsumer,
     listeners: Mutex<BTreeMap<i32, TailListener>>,
     idle: Mutex<Vec<BaseConsumer>>,
     stop: AtomicBool,
@@ -106,8 +111,10 @@ impl Follower {
         settings.set("queued.max.messages.kbytes", "4096");
         let mut following = settings.clone();
         following.set("fetch.wait.max.ms", "100");
+        let mut ends = settings.clone();
+        ends.set("isolation.level", "read_uncommitted");
         // A read-back waits for an empty answer to know the end.
-        settings.set("fetch.wait.max.ms", "10");
+        settings.set("fetch.wait.max.ms", "1");
         settings.set("enable.partition.eof", "true");
         let doing = "making the consumer of alerts";
         let shared = Arc::new(Shared {
@@ -115,6 +122,7 @@ impl Follower {
             topic: Topics::new(&config.kafka.topic_prefix).alerts,
             settings,
             consumer: following.create().map_err(|source| KafkaError::Client { doing, source })?,
+            ends: ends.create().map_err(|source| KafkaError::Client { doing, source })?,
             listeners: Mutex::default(),
             idle: Mutex::default(),
             stop: AtomicBool::new(false),
@@ -232,16 +240,23 @@ impl Shared {
         timeout: Duration,
     ) -> Result<Tail, KafkaError> {
         let left = || deadline.saturating_sub(clock::monotonic());
-        let doing = "asking for the end of the alerts partition";
-        let (low, high) = reader.fetch_watermarks(&self.topic, partition, left()).map_err(|source| {
-            match source.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownPartition) => {
-                    KafkaError::NoTopic { topic: self.topic.clone() }
+        let ask = |consumer: &BaseConsumer| {
+            let doing = "asking for the end of the alerts partition";
+            consumer.fetch_watermarks(&self.topic, partition, left()).map_err(|source| {
+                match source.rdkafka_error_code() {
+                    Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownPartition) => {
+                        KafkaError::NoTopic { topic: self.topic.clone() }
+                    }
+                    _ if left().is_zero() => self.unreachable(timeout),
+                    _ => KafkaError::Client { doing, source },
                 }
-                _ if left().is_zero() => self.unreachable(timeout),
-                _ => KafkaError::Client { doing, source },
-            }
-        })?;
+            })
+        };
+        // In this order: a transaction that ends between the two answers is not taken for an open one. A `read_committed`
+        // client is told the last stable offset.
+        let (_, end) = ask(&self.ends)?;
+        let (low, high) = ask(reader)?;
+        let is_open = end > high;
         let mut back = STEP_BACK;
         loop {
             let from = low.max(high - back);
@@ -252,7 +267,7 @@ impl Shared {
                 self.read_to_end(reader, (partition, from), out, deadline, timeout)?
             };
             if marker.is_some() || from == low {
-                return Ok(Tail { marker, next_offset, low_offset: low });
+                return Ok(Tail { marker, next_offset, is_open, low_offset: low });
             }
             back = back.saturating_mul(8);
         }
