@@ -1,7 +1,9 @@
 //! The thread that owns every dispatcher: what the group decided, what the alerts topic holds, what receivers answered,
 //! and what time it is, one after the other.
 
+use super::NotifyError;
 use super::metrics::Metrics;
+use super::open::Open;
 use super::partition::{Hands, Partition};
 use super::store::Store;
 use crate::config::Config;
@@ -16,7 +18,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
@@ -41,6 +43,23 @@ pub(super) struct Inputs {
     pub(super) group: Receiver<GroupEvent>,
 }
 
+/// A consumer of the alerts topic.
+fn reader(config: &Config, isolation: &str) -> Result<BaseConsumer, KafkaError> {
+    client(config, "notify-alerts")
+        .set("group.id", format!("bellwether.{}.notify", config.cluster))
+        .set("isolation.level", isolation)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "error")
+        .set("check.crcs", "true")
+        .set("fetch.wait.max.ms", "50")
+        .set("fetch.queue.backoff.ms", "5")
+        .set("queued.max.messages.kbytes", "4096")
+        .create()
+        .map_err(|source| KafkaError::Client { doing: "making the alerts consumer", source })
+}
+
 /// All partitions of this process.
 pub(super) struct Host {
     config: Config,
@@ -50,6 +69,10 @@ pub(super) struct Host {
     metrics: Metrics,
     store: Store,
     alerts: BaseConsumer,
+    /// Reads the partitions that a transaction holds up.
+    raw: BaseConsumer,
+    held: BTreeSet<i32>,
+    open: Open,
     partitions: BTreeMap<i32, Partition>,
     /// Partitions to take over: when, and whether their recorded position holds.
     waiting: BTreeMap<i32, (Duration, bool)>,
@@ -64,28 +87,20 @@ impl Host {
         inputs: Inputs,
         receivers: Receivers,
         metrics: Metrics,
-    ) -> Result<Self, KafkaError> {
-        let alerts = client(config, "notify-alerts")
-            .set("group.id", format!("bellwether.{}.notify", config.cluster))
-            .set("isolation.level", "read_committed")
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "error")
-            .set("check.crcs", "true")
-            .set("fetch.wait.max.ms", "50")
-            .set("fetch.queue.backoff.ms", "5")
-            .set("queued.max.messages.kbytes", "4096")
-            .create()
-            .map_err(|source| KafkaError::Client { doing: "making the alerts consumer", source })?;
+    ) -> Result<Self, NotifyError> {
+        let (committed, raw) = ("read_committed", "read_uncommitted");
+        let open = Open::start(reader(config, committed)?, reader(config, raw)?, &topics.alerts);
         Ok(Self {
+            open: open.map_err(NotifyError::Threads)?,
+            held: BTreeSet::new(),
+            raw: reader(config, raw)?,
+            alerts: reader(config, committed)?,
             config: config.clone(),
             alerts_topic: topics.alerts.clone(),
             inputs,
             receivers,
             metrics,
             store: Store::new(config, &topics.notifications)?,
-            alerts,
             partitions: BTreeMap::new(),
             waiting: BTreeMap::new(),
             stays: 0,
@@ -122,6 +137,9 @@ impl Host {
             self.obey(event);
         }
         self.take_over(readiness);
+        while let Ok((partition, held)) = self.open.changes.try_recv() {
+            self.hold_up(partition, held);
+        }
         self.read();
         self.hear();
         let now_ms = clock::wall_ms();
@@ -172,6 +190,8 @@ impl Host {
     fn close(&mut self, partition: i32) {
         if self.partitions.remove(&partition).is_some() {
             self.assign(partition, None);
+            self.open.forget(partition);
+            self.held.remove(&partition);
             tracing::info!(partition, "no longer decides who is told");
         }
     }
@@ -236,18 +256,39 @@ impl Host {
         state.act(actions, &hands);
         self.partitions.insert(partition, state);
         self.assign(partition, Some(from));
+        self.open.watch(partition);
         tracing::info!(partition, entries = known, from, end = high, "decides who is told");
         Ok(())
+    }
+
+    /// A transaction that nobody ends holds a partition up, or no longer does.
+    fn hold_up(&mut self, partition: i32, held: bool) {
+        let Some(next) = self.partitions.get(&partition).map(|state| state.next) else { return };
+        self.assign(partition, None);
+        if held {
+            self.held.insert(partition);
+            tracing::error!(
+                partition,
+                offset = next,
+                "a transaction is open in the alerts topic that nobody ends: reading past it. Find it with \
+                 kafka-transactions.sh find-hanging, and abort it"
+            );
+        } else {
+            self.held.remove(&partition);
+            tracing::info!(partition, "the open transaction has ended");
+        }
+        self.assign(partition, Some(next));
     }
 
     /// Reads a partition of alerts from an offset, or no longer.
     fn assign(&self, partition: i32, from: Option<i64>) {
         let mut list = TopicPartitionList::new();
         let offset = from.map_or(Offset::Invalid, Offset::Offset);
+        let consumer = if self.held.contains(&partition) { &self.raw } else { &self.alerts };
         let done =
             list.add_partition_offset(&self.alerts_topic, partition, offset).and_then(|()| match from {
-                Some(_) => self.alerts.incremental_assign(&list),
-                None => self.alerts.incremental_unassign(&list),
+                Some(_) => consumer.incremental_assign(&list),
+                None => consumer.incremental_unassign(&list),
             });
         if let Err(fault) = done {
             tracing::error!(partition, %fault, "cannot change what is read of the alerts topic");
@@ -258,7 +299,8 @@ impl Host {
         let hands = Hands { store: &self.store, receivers: &self.receivers, metrics: &self.metrics };
         let mut patience = POLL;
         for _ in 0..BURST {
-            match self.alerts.poll(patience) {
+            let raw = if self.held.is_empty() { None } else { self.raw.poll(Duration::ZERO) };
+            match raw.or_else(|| self.alerts.poll(patience)) {
                 None => return,
                 Some(Err(ClientError::PartitionEOF(partition))) => {
                     if let Some(state) = self.partitions.get_mut(&partition) {

@@ -14,6 +14,7 @@
 
 mod host;
 mod metrics;
+mod open;
 mod partition;
 mod store;
 
