@@ -1,7 +1,7 @@
 //! Measured campaigns: one kind of fault many times, every figure with its n, by the harness's own clock at the arrival
 //! of what a `read_committed` reader sees. Nothing is judged by time here; what is lost or doubled is.
 
-use crate::report::Sample;
+use crate::report::{Sample, ms};
 use crate::schedule::Random;
 use crate::world::World;
 use std::time::{Duration, Instant};
@@ -53,8 +53,8 @@ pub fn run(name: &str, world: &mut World, n: usize, figures: &mut Figures) -> bo
 /// A worker that is primary, standing by none other than a living pair: every partition has two replicas.
 fn victim(world: &World, random: &mut Random) -> usize {
     world.ready(LIMIT).expect("two replicas of everything");
-    // At a moment that has nothing to do with the last.
-    std::thread::sleep(Duration::from_millis(300 + random.below(400)));
+    // Until the one that has just started has its spare handles, too; at a moment that has nothing to do with the last.
+    std::thread::sleep(Duration::from_millis(1_500 + random.below(1_000)));
     (0..world.workers.len()).max_by_key(|number| world.held_by(*number).len()).expect("a worker")
 }
 
@@ -87,7 +87,13 @@ fn bereave(
         let bereft = world.held_by(victim);
         let at = strike(world, victim);
         strikes += 1;
-        for ((partition, _), took) in bereft.iter().zip(succeeded(world, &bereft, at)) {
+        let all = succeeded(world, &bereft, at);
+        let ago = crate::common::now_ms() - i64::try_from(at.elapsed().as_millis()).unwrap_or(0);
+        println!(
+            "strike {strikes} at {ago}: {}",
+            all.iter().map(|took| ms(*took)).collect::<Vec<_>>().join(", ")
+        );
+        for ((partition, _), took) in bereft.iter().zip(all) {
             match took {
                 Some(took) => sample.add(took),
                 None => {
@@ -99,9 +105,6 @@ fn bereave(
         }
         world.kill_worker(victim);
         world.start_worker(victim);
-        if strikes % 10 == 0 {
-            println!("{what}: {strikes} strikes, {}", sample.line());
-        }
         if !figures.wrong.is_empty() {
             break;
         }

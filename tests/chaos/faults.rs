@@ -6,6 +6,7 @@ use crate::guard::signal;
 use crate::proxy::{END_TXN, Flow, Hold, LinkId, Service, State};
 use crate::requests;
 use crate::schedule::{Fault, Target};
+use crate::spoil;
 use crate::world::{World, run};
 use std::time::{Duration, Instant};
 
@@ -30,8 +31,12 @@ pub const CATALOGUE: &[(&str, u32, u64)] = &[
     ("broker_clock", 19, 6_000),
     ("s3_error", 20, 3_000),
     ("s3_slow", 21, 3_000),
+    ("snapshot_damaged", 22, 0),
+    ("snapshot_missing", 23, 0),
+    ("snapshot_foreign", 24, 0),
     ("s3_unanswered", 25, 3_000),
     ("garbage", 26, 500),
+    ("log_cut", 30, 0),
     ("crash_all", 35, 1_000),
     ("zone_lost", 36, 3_000),
     ("rebalance", 40, 4_000),
@@ -86,6 +91,8 @@ pub fn inject(world: &mut World, fault: &Fault) -> Result<Done, String> {
         | "kafka_stall" => {
             on_stack(world, fault, span, &mut done)?;
         }
+        "snapshot_damaged" | "snapshot_missing" | "snapshot_foreign" => spoil::snapshots(world, fault)?,
+        "log_cut" => spoil::log_cut(world)?,
         _ => on_the_rest(world, fault, span)?,
     }
     done.to = Instant::now();

@@ -5,6 +5,7 @@ use crate::proxy::{END_TXN, Flow, Hold, LinkId, Proxy, Service, State};
 use crate::report::Sample;
 use crate::schedule::{self, Fault, Target};
 use crate::{faults, round};
+use ::bellwether::sim;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, ExitCode, Stdio};
@@ -13,9 +14,10 @@ use std::time::{Duration, Instant};
 
 /// Runs every trial; panics at the first that fails.
 pub fn run() -> ExitCode {
-    let trials: [(&str, fn()); 7] = [
+    let trials: [(&str, fn()); 8] = [
         ("a schedule is text and back", schedule_round_trip),
         ("a seed is a schedule, and every fault is in it", drawn_schedules),
+        ("what the simulator draws can be played", simulated_schedules),
         ("percentiles are nearest rank", percentiles),
         ("the proxy stalls, goes on, refuses, resets and answers", proxy_faults),
         ("a held EndTxn is overtaken by the next and still arrives", end_txn_is_overtaken),
@@ -58,6 +60,18 @@ fn drawn_schedules() {
             .iter()
             .all(|fault| ["crash", "pause", "machine_gone"].contains(&fault.code.as_str()))
     );
+}
+
+fn simulated_schedules() {
+    let mut played = 0;
+    for seed in 0..50 {
+        let text = sim::schedule(&sim::Plan::draw(seed));
+        for fault in schedule::parse(&text).expect("a schedule") {
+            assert!(faults::known(&fault.code).is_some(), "{fault}");
+            played += 1;
+        }
+    }
+    assert!(played > 500, "{played} faults of 50 plans have a counterpart");
 }
 
 fn percentiles() {

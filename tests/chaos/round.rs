@@ -72,6 +72,7 @@ fn one(code: &str, random: &mut Random, partitions: u64) -> Fault {
     match code {
         "zookeeper_cut" | "kafka_cut" | "flap" => keys.push(("way", way)),
         "worker_clock" | "broker_clock" => keys.push(("shift", random.pick(&["+3600", "-3600"]))),
+        "snapshot_damaged" => keys.push(("how", random.pick(&["flip", "cut", "pad", "empty"]))),
         "s3_error" => keys.push(("status", random.pick(&["500", "503", "409"]))),
         _ => {}
     }
@@ -157,7 +158,9 @@ pub fn rest(world: &mut World, outcome: &mut Outcome) {
     std::thread::sleep(Duration::from_secs(5));
     let start = Instant::now();
     let (code, verdicts, talk) = loop {
-        let answer = world.verify(&["--at-rest"]);
+        let flags: &[&str] =
+            if world.is_log_cut { &["--at-rest", "--from-snapshot"] } else { &["--at-rest"] };
+        let answer = world.verify(flags);
         let waits = answer.1.iter().any(|verdict| verdict["difference"]["kind"] == "missing");
         if !waits || start.elapsed() > REST {
             break answer;

@@ -68,6 +68,8 @@ pub struct World {
     pub load: Option<Load>,
     pub watch: Watch,
     parts: BTreeMap<String, Part>,
+    /// The observations log has lost its beginning: what was there is judged already.
+    pub is_log_cut: bool,
     /// Faults that kill notify, and with it what it had in flight.
     pub notify_kills: u64,
 }
@@ -119,7 +121,6 @@ impl World {
             let http = format!("127.0.0.1:{}", usize::from(port) + 90 + number);
             Worker { zone, id, http, child: None, environment: Vec::new() }
         });
-        let workers = workers.collect();
         let parts = parts(&stack);
         let mut world = Self {
             plan,
@@ -128,13 +129,14 @@ impl World {
             cluster,
             config,
             brokers,
-            workers,
+            workers: workers.collect(),
             receiver,
             notify: None,
             monitor: None,
             load,
             watch,
             parts,
+            is_log_cut: false,
             notify_kills: 0,
         };
         (0..world.workers.len()).for_each(|number| world.start_worker(number));
