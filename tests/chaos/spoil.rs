@@ -17,8 +17,9 @@ const NEXT_SNAPSHOT: Duration = Duration::from_secs(60);
 
 /// The folder of the newest finished snapshot of a partition, and the offset from which the log goes on.
 fn newest(world: &World, partition: usize) -> Option<(PathBuf, i64)> {
-    // <topic id>/<partition>/<engine>/<seq>-<offset>
-    let cluster = PathBuf::from(&world.plan.dir).join("stack/s3/bellwether").join(&world.cluster);
+    // Bucket, the prefix of snapshots.url, then <cluster>/<topic id>/<partition>/<engine>/<seq>-<offset>.
+    let bucket = PathBuf::from(&world.plan.dir).join("stack/s3/bellwether");
+    let cluster = bucket.join(&world.cluster).join(&world.cluster);
     let below = |folder: &Path| -> Vec<PathBuf> {
         std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
     };
