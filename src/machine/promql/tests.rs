@@ -325,7 +325,7 @@ fn what_is_not_supported_is_refused_by_name_and_place() {
     for (expr, what, at) in [
         ("sum(histogram_avg(x))", "function histogram_avg()", 4),
         ("1 + x </ 2", "operator </", 6),
-        ("x{a=\"\u{e9} info(\"} + info (x)", "function info()", 16),
+        ("x{a=\"\u{e9} info(\"} + info (x)", "function info()", 17),
         ("# histogram_sum(x)\nhistogram_sum(x)", "function histogram_sum()", 19),
     ] {
         match Plan::compile(expr) {
