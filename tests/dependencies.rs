@@ -23,7 +23,7 @@ const PERMISSIVE: [&str; 12] = [
 ];
 
 /// Crates of which our dependencies force a second version: theirs to mend.
-const FORCED_TWICE: [&str; 23] = [
+const FORCED_TWICE: [&str; 21] = [
     "ahash",
     "block-buffer",
     "cpufeatures",
@@ -36,7 +36,6 @@ const FORCED_TWICE: [&str; 23] = [
     "http-body",
     "num_enum",
     "num_enum_derive",
-    "prettyplease",
     "proc-macro-crate",
     "strum",
     "strum_macros",
@@ -45,7 +44,6 @@ const FORCED_TWICE: [&str; 23] = [
     "thiserror-impl",
     "toml_datetime",
     "toml_edit",
-    "unicode-width",
     "winnow",
 ];
 

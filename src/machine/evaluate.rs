@@ -8,7 +8,7 @@ use super::promql::{Element, Value};
 use super::rules::{Alerting, Kind, Rule};
 use super::series::{STALE_NAN_BITS, Store};
 use super::shareable::Shareable;
-use super::template::Data;
+use super::template::{Asked, Data};
 use crate::sim::planted::{Bug, coin, planted};
 use crate::wire::labels::METRIC_NAME;
 use crate::wire::{AlertId, AlertState, Labels, Limits, Reason};
@@ -108,11 +108,14 @@ impl Turn<'_> {
         let elements = match value {
             Value::Scalar(value) => vec![Element { labels: Labels::default(), value }],
             Value::Vector(elements) => elements,
+            Value::Ranges(_) | Value::Text(_) => {
+                unreachable!("such an expression is refused when rules load")
+            }
         };
         let (changes, series) = match &rule.kind {
             Kind::Recording => (Vec::new(), self.record(rule, elements, &state.written)?),
             Kind::Alerting(alerting) => {
-                let mut present = present(rule, elements)?;
+                let mut present = present(rule, elements, Asked { store: &*self.store, at_ms: self.at_ms })?;
                 self.admit(rule, alerting, &state.alerts, &mut present);
                 let changes = self.judge(alerting, &mut state.alerts, present)?;
                 (changes, self.alert_series(&state.alerts))
@@ -132,7 +135,7 @@ impl Turn<'_> {
         let mut series = BTreeMap::new();
         for Element { mut labels, value } in elements {
             labels.set(METRIC_NAME, &rule.name);
-            set_labels(&mut labels, rule, &Labels::default(), value);
+            set_labels(&mut labels, rule, &Data { labels: &Labels::default(), value, asked: None });
             if series.insert(labels, value).is_some() {
                 return Err(Failure::new(
                     "vector contains metrics with the same labelset after applying rule labels".to_owned(),
@@ -280,12 +283,17 @@ impl Failure {
 }
 
 /// The alerts that the elements stand for.
-fn present(rule: &Rule, elements: Vec<Element>) -> Result<BTreeMap<AlertId, (Labels, Element)>, Failure> {
+fn present(
+    rule: &Rule,
+    elements: Vec<Element>,
+    asked: Asked<'_>,
+) -> Result<BTreeMap<AlertId, (Labels, Element)>, Failure> {
     let mut present = BTreeMap::new();
     for element in elements {
         let mut labels = element.labels.clone();
         labels.set(METRIC_NAME, "");
-        set_labels(&mut labels, rule, &element.labels, element.value);
+        let data = Data { labels: &element.labels, value: element.value, asked: Some(asked) };
+        set_labels(&mut labels, rule, &data);
         labels.set(ALERT_NAME, &rule.name);
         if present.insert(AlertId::of(&rule.name, &labels), (labels, element)).is_some() {
             return Err(Failure::new(
@@ -297,8 +305,8 @@ fn present(rule: &Rule, elements: Vec<Element>) -> Result<BTreeMap<AlertId, (Lab
 }
 
 /// Sets the rule's labels, rendered; one that renders empty removes the element's.
-fn set_labels(labels: &mut Labels, rule: &Rule, element: &Labels, value: f64) {
+fn set_labels(labels: &mut Labels, rule: &Rule, data: &Data<'_>) {
     for (name, template) in &rule.labels {
-        labels.set(name, &template.render(&Data { labels: element, value }));
+        labels.set(name, &template.render(data));
     }
 }

@@ -4,7 +4,7 @@ use super::alert::Change;
 use super::live::Live;
 use super::output::Outputs;
 use super::rules::{Group, Rule};
-use super::template::Data;
+use super::template::{Asked, Data};
 use super::{Action, Position, fit};
 use crate::wire::{Labels, Transition};
 
@@ -61,11 +61,12 @@ impl Journal {
         change: Change,
         group: &Group,
         rule: &Rule,
+        asked: Option<Asked<'_>>,
         context: &Context<'_>,
         out: &mut Vec<Action>,
     ) {
         let annotations =
-            rule.annotations(&Data { labels: &change.alert.element, value: change.alert.value });
+            rule.annotations(&Data { labels: &change.alert.element, value: change.alert.value, asked });
         self.put(change, Told { group: &group.name, rule: &rule.name, annotations }, context, out);
     }
 

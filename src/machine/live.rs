@@ -84,7 +84,7 @@ impl Live {
         let mut groups = compiled.groups;
         let mut interests = Vec::new();
         for group in &groups {
-            for interest in group.rules.iter().flat_map(|rule| rule.plan.interests()) {
+            for interest in group.rules.iter().flat_map(Rule::plans).flat_map(|plan| plan.interests()) {
                 let lookback_ms = interest.lookback_ms.saturating_add(group.query_offset_ms);
                 interests.push(Interest { lookback_ms, ..interest });
             }
@@ -94,9 +94,9 @@ impl Live {
         });
         let selections = store.set_interests(interests);
         let mut rest = selections.as_slice();
-        for rule in groups.iter_mut().flat_map(|group| &mut group.rules) {
-            let (own, others) = rest.split_at(rule.plan.interests().len());
-            rule.plan.bind(own);
+        for plan in groups.iter_mut().flat_map(|group| &mut group.rules).flat_map(Rule::plans_mut) {
+            let (own, others) = rest.split_at(plan.interests().len());
+            plan.bind(own);
             rest = others;
         }
         self.version = set.version;

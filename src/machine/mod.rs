@@ -51,6 +51,7 @@ use notice::{Notice, Notices};
 use output::Outputs;
 use series::Store;
 use std::sync::Arc;
+use template::Asked;
 
 /// Version of the engine's semantics: one more whenever the same log may give another digest or another transition.
 pub const ENGINE_VERSION: i32 = 3;
@@ -286,7 +287,8 @@ impl Machine {
         };
         for (rule, state) in group.group.rules.iter().zip(&mut states) {
             for change in turn.evaluate(rule, state) {
-                self.journal.emit(change, &group.group, rule, &context, out);
+                let asked = Asked { store: &*turn.store, at_ms };
+                self.journal.emit(change, &group.group, rule, Some(asked), &context, out);
             }
         }
         let group = &mut self.live.groups[at];
@@ -324,7 +326,7 @@ impl Machine {
                 for live::Removed { group, rules } in removed {
                     for (at, changes) in rules {
                         for change in changes {
-                            self.journal.emit(change, &group, &group.rules[at], &context, out);
+                            self.journal.emit(change, &group, &group.rules[at], None, &context, out);
                         }
                     }
                 }

@@ -3,7 +3,7 @@
 use super::Machine;
 use super::live::RuleState;
 use super::rules::Kind;
-use super::template::Data;
+use super::template::{Asked, Data};
 use crate::wire::{AlertId, AlertState, Labels};
 use std::collections::BTreeMap;
 
@@ -148,7 +148,8 @@ impl Machine {
         self.live.groups.iter().flat_map(|group| {
             group.group.rules.iter().zip(&group.states).flat_map(|(rule, state)| {
                 state.alerts.iter().map(|(id, alert)| {
-                    let data = Data { labels: &alert.element, value: alert.value };
+                    let asked = state.evaluated_ms.map(|at_ms| Asked { store: &self.store, at_ms });
+                    let data = Data { labels: &alert.element, value: alert.value, asked };
                     AlertStatus {
                         alert: *id,
                         group: &group.group.name,

@@ -3,6 +3,7 @@
 use super::fault::EvalFault;
 use super::functions::Operator;
 use super::vector::{Item, Lookup, Projection, distinct, nameless};
+use crate::wire::Labels;
 
 /// How many elements of one side may match one of the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,19 @@ pub(super) struct Matching {
     /// `on` or `ignoring`.
     pub(super) on: Projection,
     pub(super) cardinality: Cardinality,
+    /// Value of an element of the left side where only the right one is there.
+    pub(super) fill_left: Option<f64>,
+    /// Value of an element of the right side where only the left one is there.
+    pub(super) fill_right: Option<f64>,
+}
+
+/// How the labels of an evaluation are treated.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Labelling {
+    /// The store's hash key.
+    pub(super) key: u64,
+    /// Whether names go when the evaluation is done, and not before.
+    pub(super) late: bool,
 }
 
 impl Matching {
@@ -50,7 +64,7 @@ impl Matching {
     /// A vector and a scalar. A filter gives the vector's values even where the vector stands on the right.
     pub(super) fn with_scalar<'a>(
         &self,
-        key: u64,
+        Labelling { key, late }: Labelling,
         items: Vec<Item<'a>>,
         scalar: f64,
         scalar_left: bool,
@@ -62,18 +76,19 @@ impl Matching {
             Some(if filters { item } else { item.with_value(value) })
         });
         let result = result.collect();
-        if filters { Ok(result) } else { nameless(key, result) }
+        if filters { Ok(result) } else { nameless(key, late, result) }
     }
 
     /// Two vectors.
     pub(super) fn vectors<'a>(
         &self,
-        key: u64,
+        labelling: Labelling,
         left: Vec<Item<'a>>,
         right: Vec<Item<'a>>,
     ) -> Result<Vec<Item<'a>>, EvalFault> {
+        let key = labelling.key;
         match self.operator {
-            Operator::Arithmetic(_) | Operator::Comparison(_) => self.matched(key, left, right),
+            Operator::Arithmetic(_) | Operator::Comparison(_) => self.matched(labelling, left, right),
             Operator::And => Ok(self.having(key, left, &right, true)),
             Operator::Unless => Ok(self.having(key, left, &right, false)),
             Operator::Or => {
@@ -102,15 +117,19 @@ impl Matching {
     /// Arithmetic and comparison: each element of the "many" side with the one that it matches.
     fn matched<'a>(
         &self,
-        key: u64,
+        labelling: Labelling,
         left: Vec<Item<'a>>,
         right: Vec<Item<'a>>,
     ) -> Result<Vec<Item<'a>>, EvalFault> {
-        if left.is_empty() || right.is_empty() {
+        let fills = self.fill_left.is_some() || self.fill_right.is_some();
+        if (left.is_empty() || right.is_empty()) && !fills {
             return Ok(Vec::new());
         }
+        let key = labelling.key;
         let swapped = matches!(self.cardinality, Cardinality::OneToMany(_));
         let (many, one) = if swapped { (right, left) } else { (left, right) };
+        let (fill_many, fill_one) =
+            if swapped { (self.fill_right, self.fill_left) } else { (self.fill_left, self.fill_right) };
         let mut lookup = Lookup::new(key, &self.on);
         for (at, item) in one.iter().enumerate() {
             if let Ok(first) = lookup.find_or_enter(item, at, |number| &one[number]) {
@@ -119,20 +138,35 @@ impl Matching {
         }
         let mut taken = vec![false; one.len()];
         let mut result = Vec::new();
-        for item in many {
-            let Some(partner) = lookup.find(&item, |number| &one[number]) else { continue };
-            if self.cardinality == Cardinality::OneToOne && std::mem::replace(&mut taken[partner], true) {
-                return Err(EvalFault::ManyToOne);
-            }
-            let partner = &one[partner];
+        let mut push = |item: Item<'a>, partner: &Item<'_>| {
             let (l, r) = if swapped { (partner.value, item.value) } else { (item.value, partner.value) };
             if let Some(value) = self.value(l, r) {
-                result.push(self.result(item, partner).with_value(value));
+                result.push(self.result(labelling.late, item, partner).with_value(value));
+            }
+        };
+        for item in many {
+            let found = lookup.find(&item, |number| &one[number]);
+            if let Some(at) = found {
+                if self.cardinality == Cardinality::OneToOne && taken[at] {
+                    return Err(EvalFault::ManyToOne);
+                }
+                taken[at] = true;
+                push(item, &one[at]);
+            } else if let Some(value) = fill_one {
+                let filled = Item::new(self.on.labels(&item), value);
+                push(item, &filled);
+            }
+        }
+        if let Some(value) = fill_many {
+            for (partner, _) in one.iter().zip(&taken).filter(|(_, taken)| !**taken) {
+                push(Item::new(self.on.labels(partner), value), partner);
             }
         }
         match self.cardinality {
-            // Each match group gave one element, and what tells groups apart is still among its labels.
-            Cardinality::OneToOne => Ok(result),
+            // Each match group gave one element, and what tells groups apart is still among its labels. Two that were
+            // filled in, from either side, may be alike.
+            Cardinality::OneToOne if !fills => Ok(result),
+            Cardinality::OneToOne => distinct(key, result).map_err(|_| EvalFault::ManyToOne),
             Cardinality::ManyToOne(_) | Cardinality::OneToMany(_) => {
                 distinct(key, result).map_err(|_| EvalFault::AmbiguousGroup)
             }
@@ -140,8 +174,15 @@ impl Matching {
     }
 
     /// The element that a match gives, with its labels and not yet its value.
-    fn result<'a>(&self, item: Item<'a>, partner: &Item<'_>) -> Item<'a> {
-        let item = if self.drops_name() { item.without_name() } else { item };
+    fn result<'a>(&self, late: bool, item: Item<'a>, partner: &Item<'_>) -> Item<'a> {
+        // A number has no name; 1 and 0 of a comparison may keep theirs for a while.
+        let late = late && matches!(self.operator, Operator::Comparison(_));
+        let item = if self.drops_name() { item.without_name(late) } else { item };
+        let leaves = item.loses_name();
+        let renewed = |labels: Labels| {
+            let item = Item::new(labels, 0.0);
+            if leaves { item.without_name(true) } else { item }
+        };
         let included = match &self.cardinality {
             Cardinality::OneToOne => {
                 return match &self.on {
@@ -150,9 +191,9 @@ impl Matching {
                     Projection::Except(names) => {
                         let mut labels = item.into_labels();
                         labels.retain(|name| names.binary_search_by(|n| (**n).cmp(name)).is_err());
-                        Item::new(labels, 0.0)
+                        renewed(labels)
                     }
-                    Projection::Only(_) => Item::new(self.on.labels(&item), 0.0),
+                    Projection::Only(_) => renewed(self.on.labels(&item)),
                 };
             }
             Cardinality::ManyToOne(included) | Cardinality::OneToMany(included) => included,
@@ -162,7 +203,7 @@ impl Matching {
         }
         let mut labels = item.into_labels();
         included.iter().for_each(|name| labels.set(name, partner.get(name)));
-        Item::new(labels, 0.0)
+        renewed(labels)
     }
 
     fn many_to_many(&self, a: &Item<'_>, b: &Item<'_>, swapped: bool) -> EvalFault {

@@ -1,291 +1,250 @@
-//! promql-parser's tree to nodes over numbered selectors. Whatever the tables of `functions` do not hold is refused
-//! here, with the place of its name.
+//! The tree of an expression to nodes over numbered selectors. What is refused for what it means, and not for how it is
+//! written, is refused here.
 
 use super::binary::{Cardinality, Matching};
 use super::fault::PlanFault;
-use super::functions::{AGGREGATIONS, Aggregation, Body, FUNCTIONS, OPERATORS, Operator, named};
-use super::range::Range;
-use super::source::Source;
-use super::vector::Projection;
-use super::{LOOKBACK_MS, Leaf, Plan};
-use crate::machine::series::{Matcher, Selector};
-use crate::wire::{Labels, labels::METRIC_NAME};
-use promql_parser::label::{MatchOp, Matchers};
-use promql_parser::parser::value::ValueType;
-use promql_parser::parser::{
-    AggregateExpr, BinModifier, BinaryExpr, Call, Expr, LabelModifier, MatrixSelector, Offset,
-    VectorMatchCardinality, VectorSelector,
+use super::functions::Aggregation;
+use super::node::{AggregateNode, BinaryNode, Node, ParameterNode, Ranged, SubqueryNode};
+use super::note::Mark;
+use super::syntax::{
+    Aggregate, At, Binary, Edges, Expr, Group, Grouping, Kind, MatcherExpr, Place, SelectorExpr, Subquery,
+    Type, When, parse, quoted,
 };
-use std::time::Duration;
+use super::vector::Projection;
+use super::{LOOKBACK_MS, Leaf, Plan, SUBQUERY_STEP_MS, Settings};
+use crate::machine::series::{Matcher, Selector};
 
-/// Longest expression, bytes. The parser recurses, so its input is bounded before it starts.
-const EXPR_BYTES_MAX: usize = 16 << 10;
-/// Deepest nesting of an expression.
-const DEPTH_MAX: usize = 256;
-/// Longest range or offset: a hundred years, so that no arithmetic on times overflows.
-const DURATION_MS_MAX: i64 = 100 * 365 * 24 * 3600 * 1000;
+/// Most evaluations of one expression by the subqueries around it: bounds what one rule can cost.
+const STEPS_MAX: i64 = 1 << 20;
+/// How far a selector looks back that looks at a fixed time: beyond all samples, and far from where times overflow.
+const UNBOUNDED_MS: i64 = i64::MAX / 4;
 
-/// One step of an evaluation. Selectors are numbers into the plan's leaves.
-#[derive(Debug)]
-pub(super) enum Node {
-    /// A literal.
-    Number(f64),
-    /// `time()`.
-    Time,
-    /// An instant selector.
-    Instant(usize),
-    /// A function of the samples in a range selector.
-    OverTime { function: fn(&Range<'_>) -> Option<f64>, keeps_name: bool, leaf: usize },
-    /// A function of each element and of scalars.
-    PerElement { function: fn(f64, &[f64]) -> Option<f64>, vector: Box<Node>, scalars: Vec<Node> },
-    /// `absent`, with the labels that its selector pins.
-    Absent { vector: Box<Node>, labels: Labels },
-    /// `scalar`.
-    ToScalar(Box<Node>),
-    /// `vector`.
-    ToVector(Box<Node>),
-    /// Unary minus.
-    Negate(Box<Node>),
-    /// An aggregation.
-    Aggregate { aggregation: Aggregation, grouping: Projection, vector: Box<Node> },
-    /// A binary operator.
-    Binary(Box<Binary>),
-}
-
-/// A binary operator and its sides.
-#[derive(Debug)]
-pub(super) struct Binary {
-    pub(super) matching: Matching,
-    pub(super) left: Node,
-    pub(super) right: Node,
-}
-
-/// Text to plan.
-pub(super) fn compile(expr: &str) -> Result<Plan, PlanFault> {
-    if expr.len() > EXPR_BYTES_MAX {
-        return Err(PlanFault::TooLong { bytes: expr.len(), max: EXPR_BYTES_MAX });
-    }
-    let source = Source::new(expr);
-    let depth = source.depth();
-    if depth > DEPTH_MAX {
-        return Err(PlanFault::TooDeep { depth, max: DEPTH_MAX });
-    }
-    // The parser panics on a duration of more seconds than 64 bits hold; what it says of that is no use to anybody.
-    let parsed = std::panic::catch_unwind(|| promql_parser::parser::parse(expr));
-    let ast = parsed.unwrap_or_else(|_| Err("a number in it is out of range".to_owned()));
-    let ast = ast.map_err(|detail| refused(detail, &source))?;
-    let got = match ast.value_type() {
-        ValueType::Scalar | ValueType::Vector => None,
-        ValueType::Matrix => Some("a range vector"),
-        ValueType::String => Some("a string"),
-    };
-    let mut compiler = Compiler { source, leaves: Vec::new() };
-    if let Some(got) = got {
-        // Something in it may not be supported either; that is the more useful answer.
-        compiler.argument(&ast)?;
+/// Text to plan. A rule's must be a scalar or an instant vector.
+pub(super) fn compile(expr: &str, settings: Settings, rule: bool) -> Result<Plan, PlanFault> {
+    let tree = parse(expr, settings)?;
+    let mut compiler = Compiler { text: expr, leaves: Vec::new(), reach: Reach::Back(0), steps: 1 };
+    let root = compiler.node(&tree)?;
+    if rule && matches!(tree.of_type(), Type::Range | Type::Text) {
+        let got = if tree.of_type() == Type::Range { "a range vector" } else { "a string" };
         return Err(PlanFault::NotAValue { got });
     }
-    let root = compiler.node(&ast, 1)?;
-    Ok(Plan { root, leaves: compiler.leaves, selections: Vec::new() })
+    Ok(Plan { root, leaves: compiler.leaves, late_names: settings.late_names, selections: Vec::new() })
 }
 
-/// The parser's words, made a fault with a place where they name a function.
-fn refused(detail: String, source: &Source) -> PlanFault {
-    let unknown =
-        detail.split_once("unknown function with name '").and_then(|(_, rest)| rest.split_once('\''));
-    match unknown {
-        Some((name, _)) => PlanFault::UnknownFunction { name: name.to_owned(), offset: source.call(name) },
-        None => PlanFault::Syntax { detail },
+/// When the part of the expression that is being compiled is evaluated, seen from the time of the whole.
+#[derive(Debug, Clone, Copy)]
+enum Reach {
+    /// Up to so many milliseconds before it; negative is after.
+    Back(i64),
+    /// At a fixed time.
+    Fixed,
+}
+
+impl Reach {
+    /// What a selector or a subquery makes of it.
+    fn further(self, when: When, window_ms: i64) -> Self {
+        let back_ms = when.offset_ms.unwrap_or(0) + window_ms;
+        match (when.at, self) {
+            (Some(At::Time(_)), _) | (None, Self::Fixed) => Self::Fixed,
+            (Some(At::Start | At::End), _) => Self::Back(back_ms),
+            (None, Self::Back(ms)) => Self::Back(ms.saturating_add(back_ms)),
+        }
+    }
+
+    fn lookback_ms(self) -> i64 {
+        match self {
+            Self::Back(ms) => ms.clamp(0, UNBOUNDED_MS),
+            Self::Fixed => UNBOUNDED_MS,
+        }
     }
 }
 
-struct Compiler<'e> {
-    source: Source<'e>,
+/// The state of a walk over a tree.
+pub(super) struct Compiler<'t> {
+    text: &'t str,
     leaves: Vec<Leaf>,
+    reach: Reach,
+    /// How often the subqueries around evaluate what is being compiled.
+    steps: i64,
 }
 
 impl Compiler<'_> {
-    fn node(&mut self, expr: &Expr, depth: usize) -> Result<Node, PlanFault> {
-        if depth > DEPTH_MAX {
-            return Err(PlanFault::TooDeep { depth, max: DEPTH_MAX });
-        }
-        match expr {
-            Expr::Paren(paren) => self.node(&paren.expr, depth + 1),
-            Expr::NumberLiteral(literal) => Ok(Node::Number(literal.val)),
-            Expr::Unary(unary) => Ok(Node::Negate(Box::new(self.node(&unary.expr, depth + 1)?))),
-            Expr::VectorSelector(selector) => Ok(Node::Instant(self.leaf(selector, None)?)),
-            Expr::Call(call) => self.call(call, depth),
-            Expr::Aggregate(aggregate) => self.aggregate(aggregate, depth),
-            Expr::Binary(binary) => self.binary(binary, depth),
-            Expr::Subquery(_) => Err(unsupported("a subquery", self.source.subquery())),
-            Expr::MatrixSelector(_) => Err(PlanFault::NotAValue { got: "a range vector" }),
-            Expr::StringLiteral(_) => Err(PlanFault::NotAValue { got: "a string" }),
-            Expr::Extension(extension) => Err(unsupported(extension.expr.name(), None)),
-        }
+    pub(super) fn mark(&self, expr: &Expr) -> Mark {
+        Mark::new(self.text, expr.place)
     }
 
-    /// An expression that is no value by itself: a range selector gives its leaf.
-    fn argument(&mut self, expr: &Expr) -> Result<Option<usize>, PlanFault> {
-        match expr {
-            Expr::Paren(paren) => self.argument(&paren.expr),
-            Expr::MatrixSelector(MatrixSelector { vs, range }) => self.leaf(vs, Some(range)).map(Some),
-            Expr::StringLiteral(_) => Ok(None),
-            Expr::Subquery(_)
-            | Expr::Aggregate(_)
-            | Expr::Unary(_)
-            | Expr::Binary(_)
-            | Expr::NumberLiteral(_)
-            | Expr::VectorSelector(_)
-            | Expr::Call(_)
-            | Expr::Extension(_) => self.node(expr, 1).map(|_| None),
-        }
+    /// Characters before a place.
+    pub(super) fn characters(&self, place: Place) -> usize {
+        self.text[..place.start].chars().count()
     }
 
-    fn leaf(&mut self, selector: &VectorSelector, range: Option<&Duration>) -> Result<usize, PlanFault> {
-        if selector.at.is_some() {
-            return Err(unsupported("the @ modifier", self.source.symbol('@')));
+    /// A fault of syntax at an expression.
+    pub(super) fn syntax(&self, expr: &Expr, detail: impl Into<String>) -> PlanFault {
+        PlanFault::syntax(self.text, expr.place.start, detail)
+    }
+
+    pub(super) fn boxed(&mut self, expr: &Expr) -> Result<Box<Node>, PlanFault> {
+        self.node(expr).map(Box::new)
+    }
+
+    pub(super) fn node(&mut self, expr: &Expr) -> Result<Node, PlanFault> {
+        Ok(match &expr.kind {
+            Kind::Paren(inner) => return self.node(inner),
+            Kind::Number(value) => Node::Number(*value),
+            Kind::Text(bytes) => Node::Text(bytes.clone()),
+            Kind::Negate(inner) => Node::Negate(self.boxed(inner)?),
+            Kind::Selector(selector) if selector.range_ms.is_none() => {
+                Node::Instant(self.leaf(expr, selector)?)
+            }
+            Kind::Selector(_) | Kind::Subquery(_) => Node::Ranges(self.ranged(expr)?),
+            Kind::Call(function, arguments) => return self.call(expr, function, arguments),
+            Kind::Aggregate(aggregate) => self.aggregate(expr, aggregate)?,
+            Kind::Binary(binary) => self.binary(binary)?,
+        })
+    }
+
+    /// A range selector or a subquery.
+    pub(super) fn ranged(&mut self, expr: &Expr) -> Result<Ranged, PlanFault> {
+        let expr = expr.inner();
+        if let Kind::Subquery(subquery) = &expr.kind {
+            return self.subquery(expr, subquery).map(Box::new).map(Ranged::Subquery);
         }
-        let window_ms = range.map_or(Ok(LOOKBACK_MS), milliseconds)?;
-        let offset_ms = match &selector.offset {
-            None => 0,
-            Some(Offset::Pos(offset)) => milliseconds(offset)?,
-            Some(Offset::Neg(offset)) => -milliseconds(offset)?,
+        let Some(selector) = expr.selector() else {
+            unreachable!("a range stands here: the parser checks types")
         };
-        let matchers = self.matchers(selector.name.as_deref(), &selector.matchers)?;
-        self.leaves.push(Leaf { selector: Selector::new(matchers), offset_ms, window_ms });
+        self.leaf(expr, selector).map(Ranged::Leaf)
+    }
+
+    pub(super) fn leaf(&mut self, expr: &Expr, selector: &SelectorExpr) -> Result<usize, PlanFault> {
+        let mut matchers = Vec::new();
+        for matcher in &selector.matchers {
+            matchers.push(self.matcher(matcher)?);
+        }
+        if matchers.iter().all(|matcher| matcher.matches("")) {
+            let detail = "vector selector must contain at least one non-empty matcher";
+            return Err(self.syntax(expr, detail));
+        }
+        let window_ms = selector.range_ms.unwrap_or(LOOKBACK_MS);
+        let beyond_ms = if selector.edges == Edges::Plain { 0 } else { LOOKBACK_MS };
+        self.leaves.push(Leaf {
+            selector: Selector::new(matchers),
+            at: selector.when.at,
+            offset_ms: selector.when.offset_ms.unwrap_or(0),
+            window_ms,
+            edges: selector.edges,
+            filters: false,
+            lookback_ms: self.reach.further(selector.when, window_ms + beyond_ms).lookback_ms(),
+        });
         Ok(self.leaves.len() - 1)
     }
 
-    fn matchers(&self, name: Option<&str>, matchers: &Matchers) -> Result<Vec<Matcher>, PlanFault> {
-        if !matchers.or_matchers.is_empty() {
-            return Err(unsupported("`or` between matchers", self.source.word("or")));
-        }
-        let mut all: Vec<Matcher> = name.map(|name| Matcher::equal(METRIC_NAME, name)).into_iter().collect();
-        for matcher in &matchers.matchers {
-            let (label, value) = (matcher.name.as_str(), matcher.value.as_str());
-            let compiled = match &matcher.op {
-                MatchOp::Equal => Ok(Matcher::equal(label, value)),
-                MatchOp::NotEqual => Ok(Matcher::not_equal(label, value)),
-                MatchOp::Re(_) => Matcher::regex(label, value),
-                MatchOp::NotRe(_) => Matcher::not_regex(label, value),
-            };
-            all.push(compiled.map_err(|fault| PlanFault::Regex {
-                label: label.to_owned(),
-                pattern: value.to_owned(),
-                detail: fault.to_string(),
-            })?);
-        }
-        Ok(all)
+    fn matcher(&self, matcher: &MatcherExpr) -> Result<Matcher, PlanFault> {
+        let (label, value) = (matcher.name.as_str(), matcher.value.as_str());
+        let compiled = match matcher.operator {
+            "=" => Ok(Matcher::equal(label, value)),
+            "!=" => Ok(Matcher::not_equal(label, value)),
+            "=~" => Matcher::regex(label, value),
+            _ => Matcher::not_regex(label, value),
+        };
+        compiled.map_err(|fault| PlanFault::Regex {
+            label: label.to_owned(),
+            pattern: value.to_owned(),
+            detail: fault.to_string(),
+            offset: self.characters(matcher.place),
+        })
     }
 
-    fn call(&mut self, call: &Call, depth: usize) -> Result<Node, PlanFault> {
-        let name = call.func.name;
-        let known = named(&FUNCTIONS, name, |function| function.0);
-        let Some((_, arity, body)) = known.filter(|(_, arity, _)| *arity == call.args.len()) else {
-            return Err(unsupported(&format!("function {name}()"), self.source.call(name)));
-        };
-        debug_assert!(*arity <= 3, "a function of the tables has few arguments");
-        let args = &call.args.args;
-        let node = match *body {
-            Body::Time => Node::Time,
-            Body::ToVector => Node::ToVector(Box::new(self.node(&args[0], depth + 1)?)),
-            Body::ToScalar => Node::ToScalar(Box::new(self.node(&args[0], depth + 1)?)),
-            Body::Absent => {
-                Node::Absent { vector: Box::new(self.node(&args[0], depth + 1)?), labels: pinned(&args[0]) }
+    fn subquery(&mut self, expr: &Expr, subquery: &Subquery) -> Result<SubqueryNode, PlanFault> {
+        let step_ms = subquery.step_ms.unwrap_or(SUBQUERY_STEP_MS);
+        let (reach, steps) = (self.reach, self.steps);
+        self.reach = reach.further(subquery.when, subquery.range_ms);
+        self.steps = steps.saturating_mul(subquery.range_ms / step_ms + 1);
+        if self.steps > STEPS_MAX {
+            let offset = self.characters(expr.place);
+            return Err(PlanFault::TooManySteps { steps: self.steps, max: STEPS_MAX, offset });
+        }
+        let inner = self.node(&subquery.inner)?;
+        (self.reach, self.steps) = (reach, steps);
+        Ok(SubqueryNode {
+            inner,
+            range_ms: subquery.range_ms,
+            step_ms,
+            offset_ms: subquery.when.offset_ms.unwrap_or(0),
+            at: subquery.when.at,
+        })
+    }
+
+    fn aggregate(&mut self, expr: &Expr, aggregate: &Aggregate) -> Result<Node, PlanFault> {
+        let parameter = match &aggregate.parameter {
+            None => ParameterNode::Nothing,
+            Some(label) if aggregate.aggregation == Aggregation::CountValues => {
+                ParameterNode::Label(self.label_name(label, "invalid label name")?)
             }
-            Body::PerElement(function) => {
-                let vector = Box::new(self.node(&args[0], depth + 1)?);
-                let scalars = args[1..].iter().map(|arg| self.node(arg, depth + 1));
-                Node::PerElement { function, vector, scalars: scalars.collect::<Result<_, _>>()? }
+            Some(number) => ParameterNode::Number(self.node(number)?),
+        };
+        Ok(Node::Aggregate(Box::new(AggregateNode {
+            aggregation: aggregate.aggregation,
+            grouping: projection(&aggregate.grouping),
+            mark: self.mark(aggregate.parameter.as_ref().unwrap_or(expr)),
+            parameter,
+            vector: self.node(&aggregate.vector)?,
+        })))
+    }
+
+    fn binary(&mut self, binary: &Binary) -> Result<Node, PlanFault> {
+        let modifiers = &binary.modifiers;
+        let matching = Matching {
+            operator: binary.operator,
+            returns_bool: modifiers.returns_bool,
+            on: modifiers.matching.as_ref().map_or_else(|| Projection::except(&[]), projection),
+            cardinality: match &modifiers.group {
+                None => Cardinality::OneToOne,
+                Some(Group::Left(names)) => Cardinality::ManyToOne(names.clone()),
+                Some(Group::Right(names)) => Cardinality::OneToMany(names.clone()),
+            },
+            fill_left: modifiers.fill_left,
+            fill_right: modifiers.fill_right,
+        };
+        let left = self.node(&binary.left)?;
+        let right = self.node(&binary.right)?;
+        Ok(Node::Binary(Box::new(BinaryNode { matching, left, right })))
+    }
+
+    /// The name of a label, given as a string.
+    pub(super) fn label_name(&self, expr: &Expr, complaint: &str) -> Result<String, PlanFault> {
+        let bytes = text(expr);
+        match std::str::from_utf8(bytes) {
+            Ok(name) if !name.is_empty() => Ok(name.to_owned()),
+            Ok(_) | Err(_) => {
+                // Prometheus quotes the one that is by itself, and prints the one behind a colon as it is.
+                let behind_colon = complaint.ends_with(':');
+                let shown =
+                    if behind_colon { String::from_utf8_lossy(bytes).into_owned() } else { quoted(bytes) };
+                let detail = format!("{complaint} {shown}");
+                Err(PlanFault::LabelName { detail, offset: self.characters(expr.place) })
             }
-            Body::OverTime(function) => self.over_time(function, false, &args[0])?,
-            Body::OverTimeNamed(function) => self.over_time(function, true, &args[0])?,
-        };
-        Ok(node)
-    }
-
-    fn over_time(
-        &mut self,
-        function: fn(&Range<'_>) -> Option<f64>,
-        keeps_name: bool,
-        arg: &Expr,
-    ) -> Result<Node, PlanFault> {
-        match self.argument(arg)? {
-            Some(leaf) => Ok(Node::OverTime { function, keeps_name, leaf }),
-            None => Err(PlanFault::NotAValue { got: "no range vector where a function needs one" }),
         }
     }
 
-    fn aggregate(&mut self, aggregate: &AggregateExpr, depth: usize) -> Result<Node, PlanFault> {
-        let name = aggregate.op.to_string();
-        let Some((_, aggregation)) = named(&AGGREGATIONS, &name, |aggregation| aggregation.0) else {
-            return Err(unsupported(&format!("aggregation {name}()"), self.source.call(&name)));
-        };
-        let grouping = match &aggregate.modifier {
-            None => Projection::only(&[]),
-            Some(LabelModifier::Include(names)) => Projection::only(&names.labels),
-            Some(LabelModifier::Exclude(names)) => Projection::except(&names.labels),
-        };
-        let vector = Box::new(self.node(&aggregate.expr, depth + 1)?);
-        Ok(Node::Aggregate { aggregation: *aggregation, grouping, vector })
-    }
-
-    fn binary(&mut self, binary: &BinaryExpr, depth: usize) -> Result<Node, PlanFault> {
-        let symbol = binary.op.to_string();
-        let Some((_, operator)) = named(&OPERATORS, &symbol, |operator| operator.0) else {
-            return Err(unsupported(&format!("operator {symbol}"), self.source.word(&symbol)));
-        };
-        let matching = self.matching(*operator, binary.modifier.as_ref())?;
-        let left = self.node(&binary.lhs, depth + 1)?;
-        let right = self.node(&binary.rhs, depth + 1)?;
-        Ok(Node::Binary(Box::new(Binary { matching, left, right })))
-    }
-
-    fn matching(&self, operator: Operator, modifier: Option<&BinModifier>) -> Result<Matching, PlanFault> {
-        let modifier = modifier.cloned().unwrap_or_default();
-        if modifier.fill_values.lhs.is_some() || modifier.fill_values.rhs.is_some() {
-            let place = ["fill", "fill_left", "fill_right"].iter().find_map(|name| self.source.call(name));
-            return Err(unsupported("fill()", place));
-        }
-        let on = match &modifier.matching {
-            None => Projection::except(&[]),
-            Some(LabelModifier::Include(names)) => Projection::only(&names.labels),
-            Some(LabelModifier::Exclude(names)) => Projection::except(&names.labels),
-        };
-        let cardinality = match modifier.card {
-            VectorMatchCardinality::ManyToOne(names) => Cardinality::ManyToOne(names.labels),
-            VectorMatchCardinality::OneToMany(names) => Cardinality::OneToMany(names.labels),
-            VectorMatchCardinality::OneToOne | VectorMatchCardinality::ManyToMany => Cardinality::OneToOne,
-        };
-        Ok(Matching { operator, returns_bool: modifier.return_bool, on, cardinality })
+    /// Text that becomes a part of a label's value.
+    pub(super) fn utf8(&self, expr: &Expr) -> Result<String, PlanFault> {
+        std::str::from_utf8(text(expr))
+            .map(str::to_owned)
+            .map_err(|_| self.syntax(expr, "the value of a label is UTF-8"))
     }
 }
 
-fn unsupported(what: &str, offset: Option<usize>) -> PlanFault {
-    PlanFault::Unsupported { what: what.to_owned(), offset }
+/// The bytes of a string.
+fn text(expr: &Expr) -> &[u8] {
+    let Kind::Text(bytes) = &expr.inner().kind else {
+        unreachable!("a string stands here: the parser checks types")
+    };
+    bytes
 }
 
-fn milliseconds(duration: &Duration) -> Result<i64, PlanFault> {
-    let millis = duration.as_millis();
-    match i64::try_from(millis) {
-        Ok(ms) if ms <= DURATION_MS_MAX => Ok(ms),
-        Ok(_) | Err(_) => Err(PlanFault::TooFar { millis, max: DURATION_MS_MAX }),
+fn projection(grouping: &Grouping) -> Projection {
+    match grouping {
+        Grouping::By(names) => Projection::only(names),
+        Grouping::Without(names) => Projection::except(names),
     }
-}
-
-/// The labels of what `absent` gives: those that its selector pins with `=`, each once. Prometheus drops a label that
-/// another matcher names again.
-fn pinned(expr: &Expr) -> Labels {
-    let mut labels = Labels::default();
-    let Expr::VectorSelector(selector) = expr else { return labels };
-    let mut seen: Vec<&str> = Vec::new();
-    for matcher in selector.matchers.matchers.iter().filter(|matcher| matcher.name != METRIC_NAME) {
-        if matches!(matcher.op, MatchOp::Equal) && !seen.contains(&matcher.name.as_str()) {
-            labels.set(&matcher.name, &matcher.value);
-            seen.push(&matcher.name);
-        } else {
-            labels.set(&matcher.name, "");
-        }
-    }
-    labels
 }

@@ -1,152 +1,292 @@
-//! Walks a plan at one time. Types were checked when it was compiled.
+//! Walks a plan at one time.
 
-use super::aggregate::aggregate;
-use super::compile::{Binary, Node};
+use super::aggregate::{Parameter, aggregate};
+use super::binary::Labelling;
 use super::fault::EvalFault;
-use super::range::Range;
-use super::vector::{Item, nameless};
-use super::{Element, Plan, Value};
+use super::functions::{Aggregation, PerElement};
+use super::node::{AggregateNode, BinaryNode, Node, ParameterNode, Ranged, SortNode};
+use super::note::Note;
+use super::number;
+use super::relabel::by_labels;
+use super::select::Samples;
+use super::vector::{Item, distinct, nameless, settled};
+use super::{Element, Plan, Times, Value};
 use crate::machine::series::{Point, Store};
 use crate::wire::Labels;
+use std::collections::BTreeSet;
 
-/// The value of a bound plan.
-pub(super) fn evaluate(plan: &Plan, store: &Store, at_ms: i64) -> Result<Value, EvalFault> {
+/// The value of a bound plan, and what there is to note if anybody wants to know.
+pub(super) fn evaluate(
+    plan: &Plan,
+    store: &Store,
+    times: Times,
+    noting: bool,
+) -> Result<(Value, Vec<Note>), EvalFault> {
     assert_eq!(plan.selections.len(), plan.leaves.len(), "a plan is bound before it is evaluated");
-    let evaluation = Evaluation { plan, store, at_ms };
-    let canonical = |value: f64| if value.is_nan() { f64::NAN } else { value };
-    match evaluation.operand(&plan.root)? {
-        Operand::Scalar(value) => Ok(Value::Scalar(canonical(value))),
+    let labelling = Labelling { key: store.hash_key(), late: plan.late_names };
+    let notes = noting.then(BTreeSet::new);
+    let mut evaluation = Evaluation { plan, store, times, labelling, notes };
+    let operand = evaluation.operand(&plan.root)?;
+    let notes = evaluation.notes.into_iter().flatten().collect();
+    let value = match operand {
+        Operand::Scalar(value) => Value::Scalar(canonical(value)),
+        Operand::Text(bytes) => Value::Text(bytes),
         Operand::Vector(items) => {
+            let items = settled(labelling.key, items)?;
             let element =
                 |item: Item<'_>| Element { value: canonical(item.value), labels: item.into_labels() };
             let mut elements: Vec<Element> = items.into_iter().map(element).collect();
-            elements.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-            Ok(Value::Vector(elements))
+            if !sorts(&plan.root) {
+                elements.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+            }
+            Value::Vector(elements)
         }
-    }
+        Operand::Ranges(ranges) => {
+            let labelled = ranges.into_iter().map(|(item, points)| (item.into_labels(), points));
+            let mut ranges: Vec<(Labels, Vec<Point>)> = labelled.collect();
+            ranges.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Ranges(ranges)
+        }
+    };
+    Ok((value, notes))
+}
+
+fn canonical(value: f64) -> f64 {
+    if value.is_nan() { f64::NAN } else { value }
+}
+
+/// Whether the order of the elements is what the expression is about.
+fn sorts(root: &Node) -> bool {
+    let ranks = |node: &AggregateNode| matches!(node.aggregation, Aggregation::TopK | Aggregation::BottomK);
+    matches!(root, Node::Sort(_)) || matches!(root, Node::Aggregate(node) if ranks(node))
+}
+
+/// An element without labels.
+fn bare<'a>(value: f64) -> Operand<'a> {
+    Operand::Vector(vec![Item::new(Labels::default(), value)])
 }
 
 /// What a node comes to.
 enum Operand<'a> {
     Scalar(f64),
     Vector(Vec<Item<'a>>),
+    Ranges(Samples<'a>),
+    Text(Vec<u8>),
 }
 
 /// One walk.
-struct Evaluation<'a> {
-    plan: &'a Plan,
-    store: &'a Store,
-    at_ms: i64,
+pub(super) struct Evaluation<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) store: &'a Store,
+    pub(super) times: Times,
+    pub(super) labelling: Labelling,
+    /// `None` if nobody wants to know.
+    notes: Option<BTreeSet<Note>>,
 }
 
 impl<'a> Evaluation<'a> {
-    fn operand(&self, node: &Node) -> Result<Operand<'a>, EvalFault> {
-        let key = self.store.hash_key();
-        let items = match node {
-            Node::Number(value) => return Ok(Operand::Scalar(*value)),
-            Node::Time => return Ok(Operand::Scalar(self.at_ms as f64 / 1000.0)),
-            Node::ToScalar(vector) => {
-                let value = match &self.vector(vector)?[..] {
-                    [item] => item.value,
-                    [] | [_, _, ..] => f64::NAN,
-                };
-                return Ok(Operand::Scalar(value));
-            }
-            Node::ToVector(scalar) => vec![Item::new(Labels::default(), self.scalar(scalar)?)],
-            Node::Instant(leaf) => self.instant(*leaf),
-            Node::OverTime { function, keeps_name, leaf } => {
-                let items = self.over_time(*leaf, *function);
-                if *keeps_name { items } else { nameless(key, items)? }
-            }
-            Node::PerElement { function, vector, scalars } => {
-                let items = self.vector(vector)?;
-                let scalars: Vec<f64> =
-                    scalars.iter().map(|node| self.scalar(node)).collect::<Result<_, _>>()?;
-                let items = items.into_iter().filter_map(|item| {
-                    let value = function(item.value, &scalars)?;
-                    Some(item.with_value(value))
-                });
-                nameless(key, items.collect())?
-            }
-            Node::Absent { vector, labels } if self.vector(vector)?.is_empty() => {
-                vec![Item::new(labels.clone(), 1.0)]
-            }
-            Node::Absent { .. } => Vec::new(),
-            Node::Negate(inner) => match self.operand(inner)? {
-                Operand::Scalar(value) => return Ok(Operand::Scalar(-value)),
-                Operand::Vector(items) => {
-                    let negated = items.into_iter().map(|item| {
-                        let value = -item.value;
-                        item.with_value(value)
-                    });
-                    nameless(key, negated.collect())?
-                }
-            },
-            Node::Aggregate { aggregation, grouping, vector } => {
-                aggregate(key, *aggregation, grouping, &self.vector(vector)?)
-            }
-            Node::Binary(binary) => return self.binary(binary),
-        };
-        Ok(Operand::Vector(items))
+    /// Notes something, if anybody wants to know.
+    pub(super) fn note(&mut self, note: impl FnOnce() -> Note) {
+        if let Some(notes) = &mut self.notes {
+            notes.insert(note());
+        }
     }
 
-    fn binary(&self, Binary { matching, left, right }: &Binary) -> Result<Operand<'a>, EvalFault> {
-        let key = self.store.hash_key();
+    /// Drops the metric's name.
+    pub(super) fn nameless(&self, items: Vec<Item<'a>>) -> Result<Vec<Item<'a>>, EvalFault> {
+        nameless(self.labelling.key, self.labelling.late, items)
+    }
+
+    /// Seconds since the epoch.
+    fn now(&self) -> f64 {
+        self.times.at_ms as f64 / 1000.0
+    }
+
+    /// The value of a node. It recurses: what an arm needs on the stack it needs in a function of its own.
+    fn operand(&mut self, node: &'a Node) -> Result<Operand<'a>, EvalFault> {
+        match node {
+            Node::Number(value) => Ok(Operand::Scalar(*value)),
+            Node::Text(bytes) => Ok(Operand::Text(bytes.clone())),
+            Node::Time => Ok(Operand::Scalar(self.now())),
+            Node::ToScalar(vector) => self.to_scalar(vector).map(Operand::Scalar),
+            Node::Ranges(ranged) => self.ranges(ranged).map(Operand::Ranges),
+            Node::Binary(binary) => self.binary(binary),
+            Node::Negate(inner) => self.negated(inner),
+            Node::ToVector(scalar) => self.scalar(scalar).map(bare),
+            Node::Now(function) => Ok(bare(function(self.now()))),
+            Node::Instant(leaf) => Ok(Operand::Vector(self.instant(*leaf, |point| point.value))),
+            Node::SampleTimes(leaf) => self.sample_times(*leaf).map(Operand::Vector),
+            Node::Times(vector) => self.times_of(vector).map(Operand::Vector),
+            Node::OverTime(node) => self.over_time(node).map(Operand::Vector),
+            Node::Calendar { function, vector } => self.calendar(*function, vector).map(Operand::Vector),
+            Node::PerElement { function, vector, scalars } => {
+                self.per_element(*function, vector, scalars).map(Operand::Vector)
+            }
+            Node::Absent { vector, labels } => self.absent(vector, labels).map(Operand::Vector),
+            Node::AbsentOverTime { range, labels } => {
+                self.absent_over_time(range, labels).map(Operand::Vector)
+            }
+            Node::Replace { vector, replace } => {
+                self.relabelled(vector, |item| replace.apply(item)).map(Operand::Vector)
+            }
+            Node::Join { vector, join } => {
+                self.relabelled(vector, |item| join.apply(item)).map(Operand::Vector)
+            }
+            Node::Sort(node) => self.sorted(node).map(Operand::Vector),
+            Node::Histogram(node) => self.histogram(node).map(Operand::Vector),
+            Node::Aggregate(node) => self.aggregate(node).map(Operand::Vector),
+        }
+    }
+
+    fn to_scalar(&mut self, vector: &'a Node) -> Result<f64, EvalFault> {
+        Ok(match &self.vector(vector)?[..] {
+            [item] => item.value,
+            [] | [_, _, ..] => f64::NAN,
+        })
+    }
+
+    fn negated(&mut self, inner: &'a Node) -> Result<Operand<'a>, EvalFault> {
+        match self.operand(inner)? {
+            Operand::Scalar(value) => Ok(Operand::Scalar(-value)),
+            Operand::Vector(items) => self.mapped(items, |value| Some(-value)).map(Operand::Vector),
+            Operand::Ranges(_) | Operand::Text(_) => unreachable!("the parser checks types"),
+        }
+    }
+
+    fn sample_times(&mut self, leaf: usize) -> Result<Vec<Item<'a>>, EvalFault> {
+        let items = self.instant(leaf, |point| point.time_ms as f64 / 1000.0);
+        self.nameless(items)
+    }
+
+    fn times_of(&mut self, vector: &'a Node) -> Result<Vec<Item<'a>>, EvalFault> {
+        let now = self.now();
+        let items = self.vector(vector)?;
+        self.mapped(items, |_| Some(now))
+    }
+
+    fn calendar(&mut self, function: fn(f64) -> f64, vector: &'a Node) -> Result<Vec<Item<'a>>, EvalFault> {
+        let items = self.vector(vector)?;
+        self.mapped(items, |value| Some(function(value)))
+    }
+
+    fn per_element(
+        &mut self,
+        function: PerElement,
+        vector: &'a Node,
+        scalars: &'a [Node],
+    ) -> Result<Vec<Item<'a>>, EvalFault> {
+        let items = self.vector(vector)?;
+        let scalars = self.scalars(scalars)?;
+        self.mapped(items, |value| function(value, &scalars))
+    }
+
+    fn absent(&mut self, vector: &'a Node, labels: &Labels) -> Result<Vec<Item<'a>>, EvalFault> {
+        let gone = self.vector(vector)?.is_empty();
+        Ok(gone.then(|| Item::new(labels.clone(), 1.0)).into_iter().collect())
+    }
+
+    fn absent_over_time(&mut self, range: &'a Ranged, labels: &Labels) -> Result<Vec<Item<'a>>, EvalFault> {
+        let gone = self.ranges(range)?.is_empty();
+        Ok(gone.then(|| Item::new(labels.clone(), 1.0)).into_iter().collect())
+    }
+
+    fn relabelled(
+        &mut self,
+        vector: &'a Node,
+        relabel: impl Fn(Item<'a>) -> Item<'a>,
+    ) -> Result<Vec<Item<'a>>, EvalFault> {
+        let items = self.vector(vector)?.into_iter().map(relabel);
+        distinct(self.labelling.key, items.collect())
+    }
+
+    /// Each element with another value and without its name; `None` leaves it out.
+    fn mapped(
+        &self,
+        items: Vec<Item<'a>>,
+        function: impl Fn(f64) -> Option<f64>,
+    ) -> Result<Vec<Item<'a>>, EvalFault> {
+        let items = items.into_iter().filter_map(|item| {
+            let value = function(item.value)?;
+            Some(item.with_value(value))
+        });
+        self.nameless(items.collect())
+    }
+
+    /// By values NaN comes last either way.
+    fn sorted(&mut self, node: &'a SortNode) -> Result<Vec<Item<'a>>, EvalFault> {
+        let mut items = self.vector(&node.vector)?;
+        if self.times.start_ms != self.times.end_ms {
+            self.note(|| node.mark.sorted_range(if node.by.is_some() { "sort_by_label" } else { "sort" }));
+        }
+        let Some(names) = &node.by else {
+            items.sort_by(|a, b| {
+                let (low, high) = if node.descending { (b, a) } else { (a, b) };
+                a.value.is_nan().cmp(&b.value.is_nan()).then(number::nan_first(low.value, high.value))
+            });
+            return Ok(items);
+        };
+        let mut labelled: Vec<(Labels, Item<'a>)> =
+            items.into_iter().map(|item| (item.clone().into_labels(), item)).collect();
+        labelled.sort_by(|(a, _), (b, _)| {
+            let order = by_labels(names, a, b);
+            if node.descending { order.reverse() } else { order }
+        });
+        Ok(labelled.into_iter().map(|(_, item)| item).collect())
+    }
+
+    fn aggregate(&mut self, node: &'a AggregateNode) -> Result<Vec<Item<'a>>, EvalFault> {
+        let parameter = match &node.parameter {
+            ParameterNode::Nothing => Parameter::Nothing,
+            ParameterNode::Label(label) => Parameter::Label(label),
+            ParameterNode::Number(number) => Parameter::Number(self.scalar(number)?),
+        };
+        let items = self.vector(&node.vector)?;
+        match (node.aggregation, parameter) {
+            (Aggregation::Quantile, Parameter::Number(q)) if !number::is_quantile(q) => {
+                self.note(|| node.mark.quantile(q));
+            }
+            (Aggregation::LimitRatio, Parameter::Number(ratio)) if ratio.abs() > 1.0 => {
+                self.note(|| node.mark.ratio(ratio, ratio.clamp(-1.0, 1.0)));
+            }
+            _ => {}
+        }
+        aggregate(self.labelling.key, node.aggregation, parameter, &node.grouping, items)
+    }
+
+    fn binary(
+        &mut self,
+        BinaryNode { matching, left, right }: &'a BinaryNode,
+    ) -> Result<Operand<'a>, EvalFault> {
+        let labelling = self.labelling;
         let items = match (self.operand(left)?, self.operand(right)?) {
             (Operand::Scalar(l), Operand::Scalar(r)) => return Ok(Operand::Scalar(matching.scalars(l, r))),
-            (Operand::Vector(l), Operand::Scalar(r)) => matching.with_scalar(key, l, r, false)?,
-            (Operand::Scalar(l), Operand::Vector(r)) => matching.with_scalar(key, r, l, true)?,
-            (Operand::Vector(l), Operand::Vector(r)) => matching.vectors(key, l, r)?,
+            (Operand::Vector(l), Operand::Scalar(r)) => matching.with_scalar(labelling, l, r, false)?,
+            (Operand::Scalar(l), Operand::Vector(r)) => matching.with_scalar(labelling, r, l, true)?,
+            (Operand::Vector(l), Operand::Vector(r)) => matching.vectors(labelling, l, r)?,
+            _ => unreachable!("the parser checks types"),
         };
         Ok(Operand::Vector(items))
     }
 
-    fn vector(&self, node: &Node) -> Result<Vec<Item<'a>>, EvalFault> {
+    pub(super) fn vector(&mut self, node: &'a Node) -> Result<Vec<Item<'a>>, EvalFault> {
         match self.operand(node)? {
             Operand::Vector(items) => Ok(items),
-            Operand::Scalar(_) => unreachable!("a vector stands here: the parser checks types"),
+            Operand::Scalar(_) | Operand::Ranges(_) | Operand::Text(_) => {
+                unreachable!("a vector stands here: the parser checks types")
+            }
         }
     }
 
-    fn scalar(&self, node: &Node) -> Result<f64, EvalFault> {
+    pub(super) fn scalar(&mut self, node: &'a Node) -> Result<f64, EvalFault> {
         match self.operand(node)? {
             Operand::Scalar(value) => Ok(value),
-            Operand::Vector(_) => unreachable!("a scalar stands here: the parser checks types"),
+            Operand::Vector(_) | Operand::Ranges(_) | Operand::Text(_) => {
+                unreachable!("a scalar stands here: the parser checks types")
+            }
         }
     }
 
-    /// The window of a leaf, `(after, to]`.
-    fn window_ms(&self, leaf: usize) -> (i64, i64) {
-        let leaf = &self.plan.leaves[leaf];
-        let to_ms = self.at_ms - leaf.offset_ms;
-        (to_ms - leaf.window_ms, to_ms)
-    }
-
-    /// Each series with its newest sample, unless that says that the series ended.
-    fn instant(&self, leaf: usize) -> Vec<Item<'a>> {
-        let (after_ms, to_ms) = self.window_ms(leaf);
-        let ids = self.store.selected(self.plan.selections[leaf]);
-        let items = ids.iter().filter_map(|id| {
-            let newest = self.store.latest(*id, after_ms, to_ms).filter(|point| !point.is_stale())?;
-            Some(Item::of_series(self.store.labels(*id), newest.value))
-        });
-        items.collect()
-    }
-
-    /// Each series with what a function makes of its samples in the range.
-    fn over_time(&self, leaf: usize, function: fn(&Range<'_>) -> Option<f64>) -> Vec<Item<'a>> {
-        let (start_ms, end_ms) = self.window_ms(leaf);
-        let mut points: Vec<Point> = Vec::new();
-        let ids = self.store.selected(self.plan.selections[leaf]);
-        let items = ids.iter().filter_map(|id| {
-            points.clear();
-            points.extend(self.store.window(*id, start_ms, end_ms).iter().filter(|point| !point.is_stale()));
-            if points.is_empty() {
-                return None;
-            }
-            let value = function(&Range { points: &points, start_ms, end_ms })?;
-            Some(Item::of_series(self.store.labels(*id), value))
-        });
-        items.collect()
+    pub(super) fn scalars(&mut self, nodes: &'a [Node]) -> Result<Vec<f64>, EvalFault> {
+        nodes.iter().map(|node| self.scalar(node)).collect()
     }
 }

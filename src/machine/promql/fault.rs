@@ -11,22 +11,28 @@ pub enum PlanFault {
     Syntax {
         /// The parser's reason.
         detail: String,
+        /// Where, characters from the start of the expression.
+        offset: usize,
     },
     /// It calls a function that PromQL does not have.
-    #[error("unknown function {name}()")]
+    #[error("unknown function {name}(){}", .near.as_ref().map(|near| format!("; did you mean {near}()?")).unwrap_or_default())]
     UnknownFunction {
         /// Name as written.
         name: String,
         /// Where the name stands, characters from the start of the expression.
-        offset: Option<usize>,
+        offset: usize,
+        /// A function of almost that name.
+        near: Option<String>,
     },
-    /// It uses a part of PromQL that is not supported yet.
-    #[error("{what} is not supported")]
+    /// It uses a function or an operator that PromQL has and Bellwether has not.
+    #[error("{what} is not supported: {why}")]
     Unsupported {
-        /// The name of the part: `topk()`, `the @ modifier`, `a subquery`.
+        /// `function info()`, `operator </`.
         what: String,
+        /// Why, or the way around it.
+        why: &'static str,
         /// Where it stands, characters from the start of the expression.
-        offset: Option<usize>,
+        offset: usize,
     },
     /// A regular expression of a matcher does not compile.
     #[error("label {label}: {pattern:?} is no regular expression: {detail}")]
@@ -37,6 +43,16 @@ pub enum PlanFault {
         pattern: String,
         /// The compiler's reason.
         detail: String,
+        /// Where it stands, characters from the start of the expression.
+        offset: usize,
+    },
+    /// A label's name is no UTF-8.
+    #[error("{detail}")]
+    LabelName {
+        /// What it is for, and how it is written.
+        detail: String,
+        /// Where it stands, characters from the start of the expression.
+        offset: usize,
     },
     /// It is a string, or a range of samples: no rule can use that.
     #[error("the expression is {got}: a rule needs a scalar or an instant vector")]
@@ -45,12 +61,24 @@ pub enum PlanFault {
         got: &'static str,
     },
     /// A range or an offset is longer than any log.
-    #[error("a duration of {millis} ms, allowed are {max} ms")]
+    #[error("a range or an offset of more than {max} ms")]
     TooFar {
-        /// Duration seen, milliseconds.
-        millis: u128,
         /// The bound, milliseconds.
         max: i64,
+        /// Where it stands, characters from the start of the expression.
+        offset: usize,
+    },
+    /// A subquery asks for more evaluations than any rule may take.
+    #[error(
+        "a subquery that evaluates its expression {steps} times each time, allowed are {max}: use a longer step"
+    )]
+    TooManySteps {
+        /// Evaluations, those of the subqueries around it counted.
+        steps: i64,
+        /// The bound.
+        max: i64,
+        /// Where it stands, characters from the start of the expression.
+        offset: usize,
     },
     /// It is longer than any rule needs.
     #[error("the expression has {bytes} bytes, allowed are {max}")]
@@ -80,7 +108,9 @@ impl PlanFault {
             Self::Unsupported { .. } => "promql_unsupported",
             Self::Regex { .. } => "promql_regex",
             Self::NotAValue { .. } => "promql_not_a_value",
+            Self::LabelName { .. } => "promql_label_name",
             Self::TooFar { .. } => "promql_too_far",
+            Self::TooManySteps { .. } => "promql_too_many_steps",
             Self::TooLong { .. } => "promql_too_long",
             Self::TooDeep { .. } => "promql_too_deep",
         }
@@ -92,18 +122,24 @@ impl PlanFault {
         false
     }
 
-    /// Where the fault lies, characters from the start of the expression; `None` where the parser does not tell.
+    /// Where the fault lies, characters from the start of the expression; `None` where it is the whole.
     #[must_use]
     pub fn offset(&self) -> Option<usize> {
         match self {
-            Self::UnknownFunction { offset, .. } | Self::Unsupported { offset, .. } => *offset,
-            Self::Syntax { .. }
-            | Self::Regex { .. }
-            | Self::NotAValue { .. }
-            | Self::TooFar { .. }
-            | Self::TooLong { .. }
-            | Self::TooDeep { .. } => None,
+            Self::Syntax { offset, .. }
+            | Self::UnknownFunction { offset, .. }
+            | Self::Unsupported { offset, .. }
+            | Self::Regex { offset, .. }
+            | Self::LabelName { offset, .. }
+            | Self::TooFar { offset, .. }
+            | Self::TooManySteps { offset, .. } => Some(*offset),
+            Self::NotAValue { .. } | Self::TooLong { .. } | Self::TooDeep { .. } => None,
         }
+    }
+
+    /// A fault of syntax at a byte of the text.
+    pub(super) fn syntax(text: &str, at: usize, detail: impl Into<String>) -> Self {
+        Self::Syntax { detail: detail.into(), offset: text[..at].chars().count() }
     }
 }
 
@@ -139,6 +175,12 @@ pub enum EvalFault {
         /// The labels that stand twice.
         labels: Labels,
     },
+    /// A parameter of an aggregation or a function is no number that it can use.
+    #[error("{message}")]
+    Parameter {
+        /// What, and the value seen.
+        message: String,
+    },
 }
 
 impl EvalFault {
@@ -150,6 +192,7 @@ impl EvalFault {
             Self::ManyToOne => "promql_many_to_one",
             Self::AmbiguousGroup => "promql_ambiguous_group",
             Self::SameLabels { .. } => "promql_same_labels",
+            Self::Parameter { .. } => "promql_parameter",
         }
     }
 

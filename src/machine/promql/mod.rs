@@ -1,50 +1,72 @@
 //! PromQL: text to a [`Plan`] when rules load; a plan and a store to a [`Value`] at each grid point.
 //!
 //! ```text
-//!  text ──promql-parser──▶ AST ──compile──▶ Plan: nodes over selectors ──bind──▶ over SelectionIds
-//!                                             │
-//!  Store: selections → series → samples ──────┴── evaluate(at) ──▶ scalar, or elements in order of their labels
+//!  text ──syntax──▶ tree ──compile──▶ Plan: nodes over selectors ──bind──▶ over SelectionIds
+//!                                       │
+//!  Store: selections → series → samples ┴── evaluate(at) ──▶ scalar, or elements in order of their labels
 //! ```
 //!
-//! The meaning is Prometheus 3's, to the digit: the same steps in the same order, Neumaier's sums where it has them,
-//! `pow` and `atan2` from `libm` so that every machine agrees. What may surprise:
+//! The language is Prometheus 3's, whole as far as it is about numbers, its experimental parts included; the meaning is
+//! the same to the digit: the same steps in the same order, Neumaier's sums where it has them, and every function of
+//! mathematics from `libm` so that all machines agree. What may surprise:
 //!
 //! - Windows are open on the left, as in Prometheus 3: a range `[5m]` at *t* holds `(t-5m, t]`, and an instant selector
 //!   sees the newest sample in `(t-5m, t]`. Prometheus 2 (Debian's promtool 2.42) also takes a sample at exactly `t-5m`.
 //!   With samples on a regular grid a `[5m]` over one sample a minute holds 5 here and 6 there; `rate` then has one gap
 //!   less to look at, and `count_over_time` counts one less.
 //! - Elements are summed in the order in which their series were first seen, which both replicas share; Prometheus has
-//!   no order of its own here.
-//! - The result is sorted by labels; `NaN` is canonical.
+//!   no order of its own here. `topk`, `bottomk` and `limitk` take of equals those whose labels come first.
+//! - The result is sorted by labels unless its outermost function sorts it; `NaN` is canonical.
+//! - A subquery without a step takes one a minute, Prometheus's default.
+//! - `@ start()` and `@ end()` are the time of the evaluation: a rule has no other. A selector `@` a fixed time keeps
+//!   every sample from when the rule was loaded.
+//! - Metric names are dropped at once, as Prometheus does unless `promql-delayed-name-removal` is set;
+//!   [`Settings::late_names`] sets it, for tests.
 //!
-//! The vocabulary is the tables of `functions`; everything else is refused by name.
+//! The vocabulary is the tables of `functions`; what is in there and refused (native histograms, `info`) is refused by
+//! name.
 
 mod aggregate;
 mod binary;
+mod call;
 mod compile;
+mod edges;
+mod element;
 mod evaluate;
 mod fault;
 mod functions;
+mod histogram;
+mod node;
+mod note;
 mod number;
 mod range;
-mod source;
+mod ratio;
+mod regression;
+mod relabel;
+mod select;
+mod syntax;
 #[cfg(test)]
 mod tests;
 mod vector;
+mod whole;
 
 pub use fault::{EvalFault, PlanFault};
+pub use note::{Level, Note};
 
-use super::series::{Interest, SelectionId, Selector, Store};
+use super::series::{Interest, Point, SelectionId, Selector, Store};
 use crate::wire::Labels;
 
 /// How far an instant selector looks back for a sample, milliseconds: Prometheus's default.
 pub const LOOKBACK_MS: i64 = 5 * 60 * 1000;
+/// Step of a subquery that names none, milliseconds: Prometheus's default.
+pub const SUBQUERY_STEP_MS: i64 = 60 * 1000;
 
 /// A compiled expression.
 #[derive(Debug)]
 pub struct Plan {
-    root: compile::Node,
+    root: node::Node,
     leaves: Vec<Leaf>,
+    late_names: bool,
     /// One per leaf once bound.
     selections: Vec<SelectionId>,
 }
@@ -53,10 +75,41 @@ pub struct Plan {
 #[derive(Debug)]
 struct Leaf {
     selector: Selector,
+    /// When it looks; `None` for the time of the evaluation.
+    at: Option<syntax::At>,
     /// Positive looks into the past.
     offset_ms: i64,
     /// Length of a range; [`LOOKBACK_MS`] for an instant selector.
     window_ms: i64,
+    /// What the window does at its ends.
+    edges: syntax::Edges,
+    /// Whether its selection holds more than the selector selects.
+    filters: bool,
+    /// How far before the time of the evaluation it looks, milliseconds, subqueries around it counted.
+    lookback_ms: i64,
+}
+
+/// What is fixed about a query when it is compiled. A rule's are the defaults.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings {
+    /// What `step()` is, milliseconds.
+    pub step_ms: i64,
+    /// What `range()` is, milliseconds.
+    pub range_ms: i64,
+    /// Metric names are dropped when an evaluation is done and not before: Prometheus's feature
+    /// `promql-delayed-name-removal`.
+    pub late_names: bool,
+}
+
+/// The times of a query, milliseconds since the epoch.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// When it is evaluated.
+    pub at_ms: i64,
+    /// What `@ start()` is.
+    pub start_ms: i64,
+    /// What `@ end()` is.
+    pub end_ms: i64,
 }
 
 /// What an expression is at one time.
@@ -64,8 +117,12 @@ struct Leaf {
 pub enum Value {
     /// A number without labels.
     Scalar(f64),
-    /// Elements in order of their labels, no two with the same labels.
+    /// Elements, no two with the same labels, in order of their labels unless the expression sorts them itself.
     Vector(Vec<Element>),
+    /// Samples of each series, in order of their labels. No rule has such a value.
+    Ranges(Vec<(Labels, Vec<Point>)>),
+    /// Bytes of a string. No rule has such a value.
+    Text(Vec<u8>),
 }
 
 /// One element of a vector.
@@ -78,19 +135,51 @@ pub struct Element {
 }
 
 impl Plan {
-    /// Parses and checks an expression. What is not PromQL, and what is not supported, is refused here and by name.
+    /// Parses and checks the expression of a rule. What is not PromQL, what is not supported, and what is no scalar and
+    /// no instant vector, is refused here, by name and place.
     pub fn compile(expr: &str) -> Result<Self, PlanFault> {
-        compile::compile(expr)
+        compile::compile(expr, Settings::default(), true)
+    }
+
+    /// The same for any query, which may be a range vector or a string.
+    pub fn query(expr: &str, settings: Settings) -> Result<Self, PlanFault> {
+        compile::compile(expr, settings, false)
+    }
+
+    /// The plan of a query that is not written yet: in its text `hole` stands for what will be. What it wants kept is
+    /// whatever any such query may select. It cannot be evaluated; [`Plan::within`] makes those that can.
+    pub fn pattern(expr: &str, hole: &str) -> Result<Self, PlanFault> {
+        let mut plan = Self::compile(expr)?;
+        for leaf in &mut plan.leaves {
+            let known = leaf.selector.matchers().iter().filter(|matcher| !matcher.value().contains(hole));
+            leaf.selector = Selector::new(known.cloned().collect());
+            if leaf.selector.matchers().iter().all(|matcher| matcher.matches("")) {
+                let detail =
+                    "a selector must hold something that is known when rules load: a name, or a label";
+                return Err(PlanFault::syntax(expr, 0, detail));
+            }
+        }
+        Ok(plan)
+    }
+
+    /// The plan of a query that was written by the pattern `self`, bound as `self` is.
+    pub fn within(&self, expr: &str) -> Result<Self, PlanFault> {
+        let mut plan = Self::compile(expr)?;
+        if plan.leaves.len() != self.leaves.len() {
+            let detail = "the query has other selectors than what it was made of";
+            return Err(PlanFault::syntax(expr, 0, detail));
+        }
+        plan.leaves.iter_mut().for_each(|leaf| leaf.filters = true);
+        plan.selections.clone_from(&self.selections);
+        Ok(plan)
     }
 
     /// What it wants kept, selector by selector in the order of the text. [`Plan::bind`] takes the ids in the same
     /// order.
     #[must_use]
     pub fn interests(&self) -> Vec<Interest> {
-        let interest = |leaf: &Leaf| Interest {
-            selector: leaf.selector.clone(),
-            lookback_ms: (leaf.window_ms + leaf.offset_ms).max(0),
-        };
+        let interest =
+            |leaf: &Leaf| Interest { selector: leaf.selector.clone(), lookback_ms: leaf.lookback_ms };
         self.leaves.iter().map(interest).collect()
     }
 
@@ -102,6 +191,12 @@ impl Plan {
 
     /// The value at `at_ms`, milliseconds since the epoch. The plan must be bound to this store.
     pub fn evaluate(&self, store: &Store, at_ms: i64) -> Result<Value, EvalFault> {
-        evaluate::evaluate(self, store, at_ms)
+        let times = Times { at_ms, start_ms: at_ms, end_ms: at_ms };
+        evaluate::evaluate(self, store, times, false).map(|(value, _)| value)
+    }
+
+    /// The value at one time of a query over many, and what Prometheus would note beside it, in order.
+    pub fn answer(&self, store: &Store, times: Times) -> Result<(Value, Vec<Note>), EvalFault> {
+        evaluate::evaluate(self, store, times, true)
     }
 }

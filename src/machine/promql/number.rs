@@ -85,6 +85,41 @@ pub(super) fn variance(values: impl Iterator<Item = f64>) -> f64 {
     squares.value() / count
 }
 
+/// The value below which a fraction `q` of the values lies, between two of them in proportion. NaN counts as the least.
+/// Below 0 and above 1 the quantile is an infinity.
+pub(super) fn quantile(q: f64, mut values: Vec<f64>) -> f64 {
+    if values.is_empty() || q.is_nan() {
+        return f64::NAN;
+    }
+    if q < 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    if q > 1.0 {
+        return f64::INFINITY;
+    }
+    values.sort_by(|a, b| nan_first(*a, *b));
+    let last = values.len() - 1;
+    let rank = q * last as f64;
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 0 and the number of values"
+    )]
+    let lower = (rank.floor() as usize).min(last);
+    let weight = rank - rank.floor();
+    values[lower] * (1.0 - weight) + values[(lower + 1).min(last)] * weight
+}
+
+/// Ascending, NaN before all else. +0 and -0 are equal.
+pub(super) fn nan_first(a: f64, b: f64) -> std::cmp::Ordering {
+    a.partial_cmp(&b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
+}
+
+/// Whether a value is a quantile.
+pub(super) fn is_quantile(q: f64) -> bool {
+    (0.0..=1.0).contains(&q)
+}
+
 /// The greater; NaN if either is, and +0 is above -0, as Go's `math.Max`. (`f64::max` leaves both open.)
 pub(super) fn max(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() {

@@ -40,6 +40,7 @@ fn vector(expr: &str, series: Series<'_>, at_s: i64) -> Vec<(String, f64)> {
     match evaluate(expr, series, at_s) {
         Ok(Value::Vector(elements)) => elements.into_iter().map(|e| (written(&e.labels), e.value)).collect(),
         Ok(Value::Scalar(value)) => vec![("scalar".to_owned(), value)],
+        Ok(other) => panic!("{expr}: {other:?}"),
         Err(fault) => panic!("{expr}: {fault}"),
     }
 }
@@ -321,56 +322,74 @@ fn ambiguous_matches_are_faults() {
 
 #[test]
 fn what_is_not_supported_is_refused_by_name_and_place() {
-    for (expr, what, offset) in [
-        ("sum(quantile_over_time(0.9, x[5m]))", "function quantile_over_time()", 4),
-        ("\"é topk(\" == bool 1 or TOPK(3, x)", "", 0),
-        ("x{a=\"é topk(\"} + TopK by (a) (3, x)", "aggregation topk()", 17),
-        ("1 + x @ 5", "the @ modifier", 6),
-        ("max_over_time(rate(x[1m])[5m:1m])", "a subquery", 25),
-        ("round(x)", "function round()", 0),
-        ("# topk(1, x)\nstddev(x)", "aggregation stddev()", 13),
-        ("x{a=\"1\" or b=\"2\"}", "`or` between matchers", 8),
+    for (expr, what, at) in [
+        ("sum(histogram_avg(x))", "function histogram_avg()", 4),
+        ("1 + x </ 2", "operator </", 6),
+        ("x{a=\"\u{e9} info(\"} + info (x)", "function info()", 17),
+        ("# histogram_sum(x)\nhistogram_sum(x)", "function histogram_sum()", 19),
     ] {
         match Plan::compile(expr) {
-            Err(PlanFault::Unsupported { what: got, offset: at }) => {
-                assert_eq!((got.as_str(), at), (what, Some(offset)), "{expr}");
+            Err(PlanFault::Unsupported { what: got, offset, .. }) => {
+                assert_eq!((got.as_str(), offset), (what, at), "{expr}");
             }
-            Err(fault) if what.is_empty() => assert_eq!(fault.code(), "promql_syntax"),
             other => panic!("{expr}: {other:?}"),
         }
     }
-    let unknown = Plan::compile("1 + frobnicate(x)").expect_err("unknown");
+    let unknown = Plan::compile("1 + maximum_over_time(x[5m])").expect_err("unknown");
     assert_eq!((unknown.code(), unknown.offset()), ("promql_unknown_function", Some(4)));
-    assert_eq!(unknown.to_string(), "unknown function frobnicate()");
+    assert_eq!(unknown.to_string(), "unknown function maximum_over_time(); did you mean max_over_time()?");
 }
 
 #[test]
-fn what_is_no_value_or_no_promql_is_refused() {
-    for (expr, code) in [
-        ("x[5m]", "promql_not_a_value"),
-        ("\"text\"", "promql_not_a_value"),
-        ("x +", "promql_syntax"),
-        ("{a=\"\"}", "promql_syntax"),
-        ("{a=~\".*\"}", "promql_syntax"),
-        ("rate(x)", "promql_syntax"),
-        ("1 > 2", "promql_syntax"),
-        ("x{a=~\"(\"}", "promql_syntax"),
-        ("x offset 200y", "promql_too_far"),
+fn what_is_no_value_or_no_promql_is_refused_at_its_place() {
+    for (expr, code, offset) in [
+        ("x[5m]", "promql_not_a_value", None),
+        ("\"text\"", "promql_not_a_value", None),
+        ("x +", "promql_syntax", Some(3)),
+        ("1 + {a=\"\"}", "promql_syntax", Some(4)),
+        ("{a=~\".*\"}", "promql_syntax", Some(0)),
+        ("sum(rate(x))", "promql_syntax", Some(9)),
+        ("1 > 2", "promql_syntax", Some(4)),
+        ("x{a=\"1\" or b=\"2\"}", "promql_syntax", Some(8)),
+        ("x{__name__=\"y\"}", "promql_syntax", Some(2)),
+        ("x + on(a) group_left(a) y", "promql_syntax", Some(4)),
+        ("x and on(a) group_left y", "promql_syntax", Some(6)),
+        ("x + bool y", "promql_syntax", Some(4)),
+        ("topk(x)", "promql_syntax", Some(4)),
+        ("x[5m] offset 1m offset 1m", "promql_syntax", Some(16)),
+        ("x[0s]", "promql_syntax", Some(2)),
+        ("x[5m][5m:]", "promql_syntax", Some(0)),
+        ("x{b=\"c\",a=~\"(\"}", "promql_regex", Some(8)),
+        ("label_replace(x, \"a\", \"b\", \"c\", \"(\")", "promql_regex", Some(32)),
+        ("label_join(x, \"\", \",\", \"c\")", "promql_label_name", Some(14)),
+        ("x offset 200y", "promql_too_far", Some(9)),
+        ("max_over_time(x[1y:1s])", "promql_too_many_steps", Some(14)),
     ] {
-        assert_eq!(Plan::compile(expr).expect_err(expr).code(), code, "{expr}");
+        let fault = Plan::compile(expr).expect_err(expr);
+        assert_eq!((fault.code(), fault.offset()), (code, offset), "{expr}: {fault}");
     }
     assert_eq!(
         Plan::compile(&format!("x + {}", "1 + ".repeat(5_000))).expect_err("long").code(),
         "promql_too_long"
     );
-    let deep = format!("{}x{}", "(".repeat(300), ")".repeat(300));
-    assert_eq!(Plan::compile(&deep).expect_err("deep").code(), "promql_too_deep");
-    let chain = format!("x{}", " + 1".repeat(2_000));
-    assert_eq!(Plan::compile(&chain).expect_err("deep").code(), "promql_too_deep");
-    assert_eq!(
-        Plan::compile(&format!("{}x", "-".repeat(2_000))).expect_err("deep").code(),
-        "promql_too_deep"
-    );
+    for deep in [
+        format!("{}x{}", "(".repeat(300), ")".repeat(300)),
+        format!("x{}", " + 1".repeat(2_000)),
+        format!("{}x", "-".repeat(2_000)),
+        format!("x{}", " ^ 1".repeat(2_000)),
+        format!("x[{}1m]", "-".repeat(2_000)),
+        format!("abs({}x{}", "abs(".repeat(300), ")".repeat(301)),
+    ] {
+        assert_eq!(Plan::compile(&deep).expect_err("deep").code(), "promql_too_deep", "{}", &deep[..20]);
+    }
+}
+
+#[test]
+fn what_is_just_deep_enough_is_evaluated() {
+    let nested = format!("{}x{}", "abs(".repeat(98), ")".repeat(98));
+    assert_eq!(number(&nested, &[(0, -1.0)], 0), Some(1.0));
+    let chained = format!("x{}", " + 1".repeat(198));
+    assert_eq!(number(&chained, &[(0, 0.0)], 0), Some(198.0));
 }
 
 #[test]
@@ -382,6 +401,11 @@ fn interests_say_how_far_back() {
     assert_eq!(lookbacks("x + rate(y[10m])"), [300, 600]);
     assert_eq!(lookbacks("x offset 1h + sum_over_time(y[10m] offset 5m)"), [3_900, 900]);
     assert_eq!(lookbacks("x offset -1m + y offset -1h"), [240, 0]);
+    assert_eq!(lookbacks("max_over_time(rate(x[5m])[1h:1m] offset 10m)"), [4_500]);
+    assert_eq!(lookbacks("max_over_time(sum(x @ end())[1h:1m]) + y @ start()"), [300, 300]);
+    assert_eq!(lookbacks("rate(x[5m] anchored)"), [600]);
+    let forever = lookbacks("x @ 1000 + max_over_time(sum(y)[1h:1m] @ 1000)");
+    assert!(forever.iter().all(|seconds| *seconds > 1_000_000_000_000), "a fixed time is never out of sight");
     let selector =
         Plan::compile("x{a=~\"b\",c!=\"\"}").expect("it compiles").interests()[0].selector.to_string();
     assert_eq!(selector, "{__name__=\"x\", a=~\"b\", c!=\"\"}");
@@ -406,7 +430,7 @@ proptest! {
     fn no_text_panics(pieces in prop::collection::vec(prop::sample::select(vec![
         "x", "rate", "sum", "by", "on", "(", ")", "[5m]", "[5m:1m]", "{", "}", "a=\"b\"", ",", "+", "-", "and", "bool",
         ">", "offset", "5m", "@", "1", "0x1f", "Inf", "\"", "'s'", "group_left", "topk", "#", "\n", "é", "1e999",
-        "99999999999y", "clamp", "absent", "=~", "[", ":", "]", "time()", "[1e9]", "9e99s", "start()", "__name__",
+        "99999999999y", "clamp", "step()", "fill(1)", "anchored", "\\", "limitk", "label_join", "scalar", "[5m*(2)]", "absent", "=~", "[", ":", "]", "time()", "[1e9]", "9e99s", "start()", "__name__",
     ]), 0..12)) {
         if let Ok(plan) = Plan::compile(&pieces.join(" ")) {
             prop_assert!(plan.interests().iter().all(|interest| interest.lookback_ms >= 0));

@@ -8,28 +8,46 @@ use siphasher::sip::SipHasher13;
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 
+/// Labels that say what a metric is: who drops its name drops these, too, since they no longer hold.
+const METADATA: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
+
+/// What becomes of the metric's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Stays,
+    /// It goes when the evaluation is done; until then it groups and matches (`promql-delayed-name-removal`).
+    Leaves,
+    Gone,
+}
+
 /// One element.
 #[derive(Debug, Clone)]
 pub(super) struct Item<'a> {
     labels: Cow<'a, Labels>,
-    nameless: bool,
+    name: Name,
     pub(super) value: f64,
 }
 
 impl<'a> Item<'a> {
     /// An element with the labels of a series.
     pub(super) fn of_series(labels: &'a Labels, value: f64) -> Self {
-        Self { labels: Cow::Borrowed(labels), nameless: false, value }
+        Self { labels: Cow::Borrowed(labels), name: Name::Stays, value }
     }
 
     /// An element with labels of its own.
     pub(super) fn new(labels: Labels, value: f64) -> Self {
-        Self { labels: Cow::Owned(labels), nameless: false, value }
+        Self { labels: Cow::Owned(labels), name: Name::Stays, value }
     }
 
-    /// The same element without the metric's name.
-    pub(super) fn without_name(self) -> Self {
-        Self { nameless: true, ..self }
+    /// The same element without the metric's name: at once, or `late`.
+    pub(super) fn without_name(self, late: bool) -> Self {
+        let name = if late && self.name != Name::Gone { Name::Leaves } else { Name::Gone };
+        Self { name, ..self }
+    }
+
+    /// Whether its name is on its way out.
+    pub(super) fn loses_name(&self) -> bool {
+        self.name == Name::Leaves
     }
 
     /// The same element with another value.
@@ -39,19 +57,19 @@ impl<'a> Item<'a> {
 
     /// The value of a label; empty where there is none.
     pub(super) fn get(&self, name: &str) -> &str {
-        if self.nameless && name == METRIC_NAME { "" } else { self.labels.get(name) }
+        if self.name == Name::Gone && METADATA.contains(&name) { "" } else { self.labels.get(name) }
     }
 
     /// Labels in order of their names.
     pub(super) fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.labels.iter().filter(|(name, _)| !self.nameless || *name != METRIC_NAME)
+        self.labels.iter().filter(|(name, _)| self.name != Name::Gone || !METADATA.contains(name))
     }
 
     /// The labels as a set of their own.
     pub(super) fn into_labels(self) -> Labels {
         let mut labels = self.labels.into_owned();
-        if self.nameless {
-            labels.set(METRIC_NAME, "");
+        if self.name == Name::Gone {
+            METADATA.iter().for_each(|name| labels.set(name, ""));
         }
         labels
     }
@@ -162,10 +180,20 @@ impl<'p> Lookup<'p> {
 }
 
 /// Drops the metric's name. Elements of one name stay distinct by that; of several, it is checked.
-pub(super) fn nameless<'a>(key: u64, items: Vec<Item<'a>>) -> Result<Vec<Item<'a>>, EvalFault> {
-    let one_name = items.windows(2).all(|pair| pair[0].get(METRIC_NAME) == pair[1].get(METRIC_NAME));
-    let items = items.into_iter().map(Item::without_name).collect();
+pub(super) fn nameless<'a>(key: u64, late: bool, items: Vec<Item<'a>>) -> Result<Vec<Item<'a>>, EvalFault> {
+    let alike = |a: &Item<'_>, b: &Item<'_>| METADATA.iter().all(|name| a.get(name) == b.get(name));
+    let one_name = late || items.windows(2).all(|pair| alike(&pair[0], &pair[1]));
+    let items = items.into_iter().map(|item| item.without_name(late)).collect();
     if one_name { Ok(items) } else { distinct(key, items) }
+}
+
+/// Lets the names go that were on their way out.
+pub(super) fn settled<'a>(key: u64, items: Vec<Item<'a>>) -> Result<Vec<Item<'a>>, EvalFault> {
+    if !items.iter().any(Item::loses_name) {
+        return Ok(items);
+    }
+    let settle = |item: Item<'a>| if item.loses_name() { item.without_name(false) } else { item };
+    distinct(key, items.into_iter().map(settle).collect())
 }
 
 /// Refuses a vector in which two elements have the same labels.

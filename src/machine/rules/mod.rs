@@ -123,6 +123,26 @@ pub struct Alerting {
 }
 
 impl Rule {
+    /// Every expression of it: its own, and those that its templates ask.
+    pub fn plans(&self) -> impl Iterator<Item = &Plan> {
+        let annotations: &[(String, Template)] = match &self.kind {
+            Kind::Recording => &[],
+            Kind::Alerting(alerting) => &alerting.annotations,
+        };
+        let asked = self.labels.iter().chain(annotations).flat_map(|(_, template)| template.plans());
+        std::iter::once(&self.plan).chain(asked)
+    }
+
+    /// The same, in the same order, to be bound.
+    pub fn plans_mut(&mut self) -> impl Iterator<Item = &mut Plan> {
+        let annotations: &mut [(String, Template)] = match &mut self.kind {
+            Kind::Recording => &mut [],
+            Kind::Alerting(alerting) => &mut alerting.annotations,
+        };
+        let asked = self.labels.iter_mut().chain(annotations).flat_map(|(_, template)| template.plans_mut());
+        std::iter::once(&mut self.plan).chain(asked)
+    }
+
     /// Its annotations for one element; none for a recording rule.
     #[must_use]
     pub fn annotations(&self, data: &Data<'_>) -> Labels {

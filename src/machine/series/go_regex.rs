@@ -1,20 +1,26 @@
 //! Prometheus's regular expressions are Go's (RE2); ours are the crate `regex`. The dialects differ in few places, and
-//! rule files must mean here what they mean there. What promql-parser refuses before (`\Q…\E`) is not handled.
+//! rule files must mean here what they mean there.
 
 /// Rewrites an expression of Go's dialect into the crate's:
 ///
 /// - `\d \w \s \b` and their opposites are ASCII in Go;
+/// - `\Q…\E` is literal text in Go;
 /// - a `{` that opens no repetition is a literal in Go;
 /// - inside a class, `[`, `&&`, `--` and `~~` are literals in Go.
 ///
 /// An expression that is wrong in Go's dialect may pass through as it is; compiling it says so.
-pub(super) fn translate(go: &str) -> String {
+pub(in crate::machine) fn translate(go: &str) -> String {
     let mut out = String::with_capacity(go.len() + 8);
     let mut class = false;
     let mut rest = go;
     while let Some(c) = rest.chars().next() {
         let mut taken = c.len_utf8();
         match c {
+            '\\' if rest.starts_with("\\Q") => {
+                let (literal, _) = rest[2..].split_once("\\E").unwrap_or((&rest[2..], ""));
+                out.push_str(&regex::escape(literal));
+                taken = rest.len().min(2 + literal.len() + 2);
+            }
             '\\' => {
                 let escaped = rest[1..].chars().next();
                 taken += escaped.map_or(0, char::len_utf8);

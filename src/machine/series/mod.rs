@@ -23,12 +23,13 @@ mod selector;
 #[cfg(test)]
 mod tests;
 
+pub(super) use go_regex::translate;
 pub(super) use loading::{Loading, Misfit};
 pub use page::PAGE_SERIES;
 pub(super) use page::{Pages, Series};
 pub(super) use ring::Ring;
 pub use ring::{Point, SAMPLES_MAX, STALE_NAN_BITS, Window};
-pub use selector::{Matcher, Selector};
+pub use selector::{Matcher, Selector, anchored};
 
 use super::index::{Buckets, Memo};
 use crate::wire::{Labels, labels::METRIC_NAME};

@@ -136,6 +136,7 @@ impl std::fmt::Display for Selector {
     }
 }
 
-fn anchored(value: &str) -> Result<Regex, regex::Error> {
+/// A regular expression of Go's dialect that must match a whole value; `.` matches a line feed, too.
+pub fn anchored(value: &str) -> Result<Regex, regex::Error> {
     Regex::new(&format!("^(?s:{})$", super::go_regex::translate(value)))
 }

@@ -1,22 +1,38 @@
-//! Templates in labels and annotations: the part of Go's text/template that alerting rules live on.
+//! Templates in labels and annotations: Go's text/template with Prometheus's functions.
 //!
 //! ```text
 //!  {{ $labels.instance }} is {{ $value | humanizePercentage }} full{{- /* no newline */ -}}
-//!  {{ printf "%.2f" $value }}   {{ .Labels.job | toUpper }}   {{ $labels }}
+//!  {{ if gt $value 0.9 }}now{{ else }}soon{{ end }}   {{ range $name, $label := $labels }}{{ $name }} {{ end }}
+//!  {{ with $labels.job }}{{ . | toUpper }}{{ end }}   {{ define "x" }}{{ .arg0 }}{{ end }}{{ template "x" (args 1) }}
 //! ```
 //!
-//! A template is parsed once, when rules load: what it uses beyond this part (`if`, `range`, `query`, …) is refused
-//! there by name and place, and nothing that was accepted is ignored later. It is rendered when an alert changes its
-//! state. The one thing that can go wrong then, a `humanize` of a label that is no number, gives the text
-//! `<error expanding template: …>` in its place, as in Prometheus.
+//! A template is parsed once, when rules load: unknown functions, variables and templates, and wrong numbers of
+//! arguments, are refused there by name and place. It is rendered when an alert changes its state; what goes wrong then
+//! (a `humanize` of a label that is no number) gives the text `<error expanding template: …>` in place of all of it, as in
+//! Prometheus.
+//!
+//! `query` asks the same store at the same grid point as the rule. What it selects must be known when rules load, so its
+//! expression is a literal, or `printf` of one: then a matcher whose value has a `%` in it may match anything, and what
+//! it does match is decided when the text is there. Where there is no store to ask, as for an alert that ends because
+//! its rule is gone, it finds nothing. Outside of the log there is no `now`; and there are no external labels and no
+//! external URL: those are of a server, ours would be of a worker, and are empty.
 
+mod datum;
+mod format;
 mod function;
+mod humanize;
 mod number;
 mod parse;
+mod query;
+mod run;
+mod tree;
 
 use super::fit;
+use super::promql::Plan;
+use super::series::Store;
 use crate::wire::Labels;
-use function::Function;
+pub(super) use number::general;
+use tree::{Node, Tree};
 
 /// What a template is rendered with.
 #[derive(Debug, Clone, Copy)]
@@ -25,12 +41,25 @@ pub struct Data<'a> {
     pub labels: &'a Labels,
     /// `$value`: the element's value.
     pub value: f64,
+    /// What `query` asks, where there is something to ask.
+    pub asked: Option<Asked<'a>>,
+}
+
+/// What `query` asks, and about what time.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The series. What the templates want of them must have been bound.
+    pub store: &'a Store,
+    /// The grid point, milliseconds since the epoch.
+    pub at_ms: i64,
 }
 
 /// A parsed template.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Template {
-    parts: Vec<Part>,
+    tree: Tree,
+    /// One for each `query` in it.
+    plans: Vec<Plan>,
 }
 
 /// Why a template is refused.
@@ -42,102 +71,44 @@ pub struct TemplateFault {
     pub offset: usize,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-enum Part {
-    Text(String),
-    Action(Expression),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Expression {
-    Literal(String),
-    Value,
-    Label(String),
-    Labels,
-    /// There are no external labels: Prometheus's are of the server, ours would be of the worker.
-    NoLabels,
-    Call(Function, Vec<Expression>),
-}
-
 /// Longest text that is rendered, bytes, but for its last part.
 const RENDERED_BYTES_MAX: usize = 64 << 10;
-
-/// What an expression is when it is rendered.
-#[derive(Debug, Clone, PartialEq)]
-enum Datum {
-    Text(String),
-    Number(f64),
-    Map(Labels),
-}
 
 impl Template {
     /// Parses. The first fault ends it.
     pub fn parse(text: &str) -> Result<Self, TemplateFault> {
-        parse::parse(text)
+        parse::parse(text).map(|(tree, plans)| Self { tree, plans })
     }
 
     /// A template that is `text` and has no actions.
     #[must_use]
     pub fn literal(text: &str) -> Self {
-        Self { parts: vec![Part::Text(text.to_owned())] }
+        Self { tree: Tree { body: vec![Node::Text(text.to_owned())], ..Tree::default() }, plans: Vec::new() }
+    }
+
+    /// What its queries ask.
+    pub fn plans(&self) -> impl Iterator<Item = &Plan> {
+        self.plans.iter()
+    }
+
+    /// The same, to be bound.
+    pub fn plans_mut(&mut self) -> impl Iterator<Item = &mut Plan> {
+        self.plans.iter_mut()
     }
 
     /// Whether the text changes with the value.
     #[must_use]
     pub fn uses_value(&self) -> bool {
-        fn uses(expression: &Expression) -> bool {
-            match expression {
-                Expression::Value => true,
-                Expression::Call(_, arguments) => arguments.iter().any(uses),
-                Expression::Literal(_) | Expression::Label(_) | Expression::Labels | Expression::NoLabels => {
-                    false
-                }
-            }
-        }
-        self.parts.iter().any(|part| matches!(part, Part::Action(expression) if uses(expression)))
+        self.tree.uses_value()
     }
 
     /// The text for one alert.
     #[must_use]
     pub fn render(&self, data: &Data<'_>) -> String {
-        let mut out = String::new();
-        for part in &self.parts {
-            // What is longer is cut where it is sent; here it must not fill the memory.
-            if out.len() > RENDERED_BYTES_MAX {
-                return fit::cut(&out, RENDERED_BYTES_MAX);
-            }
-            match part {
-                Part::Text(text) => out += text,
-                Part::Action(expression) => match expression.evaluate(data) {
-                    Ok(datum) => out += &datum.to_string(),
-                    Err(message) => return format!("<error expanding template: {message}>"),
-                },
-            }
+        match run::run(&self.tree, &self.plans, data) {
+            Ok(text) => fit::cut(&text, RENDERED_BYTES_MAX),
+            Err(message) => format!("<error expanding template: {message}>"),
         }
-        out
-    }
-}
-
-impl Expression {
-    fn evaluate(&self, data: &Data<'_>) -> Result<Datum, String> {
-        Ok(match self {
-            Self::Literal(text) => Datum::Text(text.clone()),
-            Self::Value => Datum::Number(data.value),
-            Self::Label(name) => Datum::Text(data.labels.get(name).to_owned()),
-            Self::Labels => Datum::Map(data.labels.clone()),
-            Self::NoLabels => Datum::Map(Labels::default()),
-            Self::Call(function, arguments) => {
-                let arguments: Result<Vec<_>, _> = arguments.iter().map(|a| a.evaluate(data)).collect();
-                Datum::Text(function.call(&arguments?)?)
-            }
-        })
-    }
-}
-
-/// As Go's `%v`.
-impl std::fmt::Display for Datum {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&function::print(self, 'v', None))
     }
 }
 

@@ -1,0 +1,192 @@
+//! What selectors and subqueries give at one time, and the functions over ranges.
+
+use super::edges;
+use super::evaluate::Evaluation;
+use super::fault::EvalFault;
+use super::node::{Check, OverTimeNode, Ranged, SubqueryNode};
+use super::number;
+use super::range::Range;
+use super::syntax::{At, Edges};
+use super::vector::{Item, Lookup, Projection};
+use super::{LOOKBACK_MS, Leaf};
+use crate::machine::series::{Point, SeriesId};
+use crate::wire::labels::METRIC_NAME;
+
+/// Series, each with samples.
+pub(super) type Samples<'a> = Vec<(Item<'a>, Vec<Point>)>;
+
+/// A span of time, open on the left, milliseconds.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start_ms: i64,
+    end_ms: i64,
+}
+
+impl<'a> Evaluation<'a> {
+    /// When a selector or a subquery looks, its offset not counted.
+    fn base_ms(&self, at: Option<At>) -> i64 {
+        match at {
+            None => self.times.at_ms,
+            Some(At::Time(ms)) => ms,
+            Some(At::Start) => self.times.start_ms,
+            Some(At::End) => self.times.end_ms,
+        }
+    }
+
+    fn span(&self, leaf: &Leaf) -> Span {
+        let end_ms = self.base_ms(leaf.at) - leaf.offset_ms;
+        Span { start_ms: end_ms - leaf.window_ms, end_ms }
+    }
+
+    /// The series of a leaf, in the order in which they were first seen.
+    fn series(&self, number: usize) -> impl Iterator<Item = SeriesId> + use<'a> {
+        let (store, leaf) = (self.store, &self.plan.leaves[number]);
+        let ids = store.selected(self.plan.selections[number]).iter().copied();
+        ids.filter(move |id| !leaf.filters || leaf.selector.matches(store.labels(*id)))
+    }
+
+    /// Each series with its newest sample, unless that says that the series ended.
+    pub(super) fn instant(&self, number: usize, of: fn(Point) -> f64) -> Vec<Item<'a>> {
+        let leaf = &self.plan.leaves[number];
+        let Span { start_ms, end_ms } = self.span(leaf);
+        let newest = |id| match leaf.edges {
+            Edges::Plain | Edges::Anchored => {
+                self.store.latest(id, start_ms, end_ms).filter(|point| !point.is_stale())
+            }
+            Edges::Smoothed => {
+                let window = self.store.window(id, start_ms, end_ms + LOOKBACK_MS);
+                let points: Vec<Point> = window.iter().filter(|point| !point.is_stale()).collect();
+                edges::instant(&points, end_ms).map(|value| Point { time_ms: end_ms, value })
+            }
+        };
+        let item = |id| Some(Item::of_series(self.store.labels(id), of(newest(id)?)));
+        self.series(number).filter_map(item).collect()
+    }
+
+    /// Each series with its samples in a range; none without any.
+    pub(super) fn ranges(&mut self, ranged: &'a Ranged) -> Result<Samples<'a>, EvalFault> {
+        match ranged {
+            Ranged::Subquery(subquery) => self.subquery(subquery).map(|(_, series)| series),
+            Ranged::Leaf(number) => {
+                let leaf = &self.plan.leaves[*number];
+                let Span { start_ms, end_ms } = self.span(leaf);
+                let (from_ms, to_ms) = reach_ms(leaf, start_ms, end_ms);
+                let series = self.series(*number).map(|id| {
+                    let window = self.store.window(id, from_ms, to_ms);
+                    let mut points: Vec<Point> = window.iter().filter(|point| !point.is_stale()).collect();
+                    if leaf.edges != Edges::Plain {
+                        let range = Range { points: &points, start_ms, end_ms, at_ms: self.times.at_ms };
+                        points = edges::extended(&range, leaf.edges);
+                    }
+                    (Item::of_series(self.store.labels(id), 0.0), points)
+                });
+                Ok(series.filter(|(_, points)| !points.is_empty()).collect())
+            }
+        }
+    }
+
+    /// Evaluates an expression at each step of a range: the multiples of the step in it.
+    fn subquery(&mut self, node: &'a SubqueryNode) -> Result<(Span, Samples<'a>), EvalFault> {
+        let end_ms = self.base_ms(node.at) - node.offset_ms;
+        let span = Span { start_ms: end_ms - node.range_ms, end_ms };
+        let outer_ms = self.times.at_ms;
+        let mut lookup = Lookup::new(self.labelling.key, &Projection::All);
+        let mut series: Samples<'a> = Vec::new();
+        let mut time_ms = span.start_ms.div_euclid(node.step_ms) * node.step_ms + node.step_ms;
+        while time_ms <= end_ms {
+            self.times.at_ms = time_ms;
+            for item in self.vector(&node.inner)? {
+                let point = Point { time_ms, value: item.value };
+                match lookup.find_or_enter(&item, series.len(), |number| &series[number].0) {
+                    Ok(number) => series[number].1.push(point),
+                    Err(()) => series.push((item, vec![point])),
+                }
+            }
+            time_ms += node.step_ms;
+        }
+        self.times.at_ms = outer_ms;
+        Ok((span, series))
+    }
+
+    /// Each series with what a function makes of its samples in a range.
+    pub(super) fn over_time(&mut self, node: &'a OverTimeNode) -> Result<Vec<Item<'a>>, EvalFault> {
+        let scalars = self.scalars(&node.scalars)?;
+        let mut items = Vec::new();
+        match &node.range {
+            Ranged::Leaf(number) => {
+                let plan = self.plan;
+                let leaf = &plan.leaves[*number];
+                let span = self.span(leaf);
+                let (from_ms, to_ms) = reach_ms(leaf, span.start_ms, span.end_ms);
+                let mut points: Vec<Point> = Vec::new();
+                for id in self.series(*number) {
+                    points.clear();
+                    let window = self.store.window(id, from_ms, to_ms);
+                    points.extend(window.iter().filter(|point| !point.is_stale()));
+                    let item = Item::of_series(self.store.labels(id), 0.0);
+                    items.extend(self.of_range(node, &scalars, item, &points, span)?);
+                }
+            }
+            Ranged::Subquery(subquery) => {
+                let (span, series) = self.subquery(subquery)?;
+                for (item, points) in series {
+                    items.extend(self.of_range(node, &scalars, item, &points, span)?);
+                }
+            }
+        }
+        if node.check == Check::Quantile && !number::is_quantile(scalars[0]) && !items.is_empty() {
+            self.note(|| node.mark.quantile(scalars[0]));
+        }
+        if node.keeps_name { Ok(items) } else { self.nameless(items) }
+    }
+
+    fn of_range(
+        &mut self,
+        node: &OverTimeNode,
+        scalars: &[f64],
+        item: Item<'a>,
+        points: &[Point],
+        Span { start_ms, end_ms }: Span,
+    ) -> Result<Option<Item<'a>>, EvalFault> {
+        if points.is_empty() {
+            return Ok(None);
+        }
+        if node.check == Check::Factors {
+            check_factors(scalars)?;
+        }
+        let range = Range { points, start_ms, end_ms, at_ms: self.times.at_ms };
+        let Some(value) = (node.function)(&range, scalars) else { return Ok(None) };
+        if node.check == Check::Counter {
+            self.check_counter(node, &item);
+        }
+        Ok(Some(item.with_value(value)))
+    }
+
+    fn check_counter(&mut self, node: &OverTimeNode, item: &Item<'_>) {
+        let name = item.get(METRIC_NAME);
+        let is_counter = ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix));
+        if !name.is_empty() && !is_counter {
+            self.note(|| node.mark.no_counter(name));
+        }
+    }
+}
+
+/// From when to when samples are needed: where the edges are taken from samples outside, those are needed, too.
+fn reach_ms(leaf: &Leaf, start_ms: i64, end_ms: i64) -> (i64, i64) {
+    match leaf.edges {
+        Edges::Plain => (start_ms, end_ms),
+        Edges::Anchored => (start_ms - LOOKBACK_MS, end_ms),
+        Edges::Smoothed => (start_ms - LOOKBACK_MS, end_ms + LOOKBACK_MS),
+    }
+}
+
+/// The factors of a smoothing lie between 0 and 1. The texts are Prometheus's.
+fn check_factors(factors: &[f64]) -> Result<(), EvalFault> {
+    for (kind, short, factor) in [("smoothing", "sf", factors[0]), ("trend", "tf", factors[1])] {
+        if factor <= 0.0 || factor >= 1.0 {
+            let message = format!("invalid {kind} factor. Expected: 0 < {short} < 1, got: {factor:.6}");
+            return Err(EvalFault::Parameter { message });
+        }
+    }
+    Ok(())
+}
