@@ -262,6 +262,8 @@ impl Turn<'_> {
         let Some(id) = self.store.lookup_labels(labels) else { return false };
         let taken = self.store.take(id, self.at_ms, value, self.due_ms);
         self.counters.note(taken);
+        let refused = self.store.judge(self.due_ms);
+        self.counters.note_collisions(refused);
         true
     }
 }

@@ -26,12 +26,17 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// Counts what the store said of a sample: refused itself, or taken with so many outputs of baselines refused.
-    pub(super) fn note(&mut self, taken: Result<u64, SampleFault>) {
-        match taken {
-            Ok(0) => {}
-            Ok(refused) => *self.rejected.entry(SampleFault::COLLISION).or_default() += refused,
-            Err(fault) => *self.rejected.entry(fault.code()).or_default() += 1,
+    /// Counts a sample that was refused.
+    pub(super) fn note(&mut self, taken: Result<(), SampleFault>) {
+        if let Err(fault) = taken {
+            *self.rejected.entry(fault.code()).or_default() += 1;
+        }
+    }
+
+    /// Counts outputs of baselines that were refused.
+    pub(super) fn note_collisions(&mut self, refused: u64) {
+        if refused > 0 {
+            *self.rejected.entry(SampleFault::COLLISION).or_default() += refused;
         }
     }
 
@@ -78,5 +83,7 @@ impl Machine {
             }
             self.counters.note(taken);
         }
+        let refused = self.store.judge(now_ms);
+        self.counters.note_collisions(refused);
     }
 }

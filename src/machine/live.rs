@@ -188,6 +188,7 @@ impl LiveGroup {
                 // A series that has a newer sample already has ended by itself: nothing to say.
                 if let Some(id) = store.lookup_labels(labels) {
                     _ = store.take(id, now_ms, f64::from_bits(STALE_NAN_BITS), now_ms);
+                    _ = store.judge(now_ms);
                 }
             }
             let end = |(id, alert)| Change::withdrawn(id, alert, Reason::RuleRemoved);

@@ -126,6 +126,11 @@ impl Book {
         self.free.push(row);
     }
 
+    /// Reads what [`Self::observe`] is about to touch, and nothing more.
+    pub(super) fn touch(&mut self, row: usize, time_ms: i64) -> u64 {
+        self.models.iter_mut().fold(0, |touched, memory| touched ^ memory.touch(row, time_ms))
+    }
+
     /// Judges a sample, learns it, and appends what is to be written.
     pub(super) fn observe(&mut self, slot: Slot, sample: Sample, out: &mut Vec<Said>) {
         let row = slot.row as usize;

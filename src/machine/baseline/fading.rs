@@ -51,6 +51,12 @@ impl Cells {
         Estimate { mean: cell.mean, variance: cell.variance(), samples: cell.count }
     }
 
+    /// Reads a cell and nothing more, so that it is near when its turn comes. Whatever it gives, it means nothing.
+    #[must_use]
+    pub fn touch(&self, row: usize, bucket: usize) -> u64 {
+        u64::from(self.cell(row, bucket).count)
+    }
+
     /// Takes a sample in.
     pub fn learn(&mut self, row: usize, bucket: usize, x: f64) {
         let decay = self.decay;

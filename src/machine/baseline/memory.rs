@@ -69,6 +69,15 @@ impl Memory {
         }
     }
 
+    /// Reads what [`Self::observe`] is about to touch, and nothing more.
+    pub(super) fn touch(&mut self, row: usize, time_ms: i64) -> u64 {
+        match self {
+            Self::Moving(moving) => moving.touch(row),
+            Self::Seasonal(calendar, cells) => cells.touch(row, calendar.bucket(time_ms)),
+            Self::Ewma(cells, _) => cells.touch(row, 0),
+        }
+    }
+
     pub(super) fn lend(&mut self) -> Self {
         match self {
             Self::Moving(moving) => Self::Moving(moving.lend()),

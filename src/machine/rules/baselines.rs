@@ -17,8 +17,10 @@
 //!   - {model: ewma, decay: 0.996, clip: 3, weight: 0}
 //! ```
 //!
-//! The values shown behind `#` are the defaults. A model's own outputs are `logins:seasonal:score` and so on, by its
-//! `name`, which is its kind unless it is given one.
+//! The values behind `#` are the defaults; a model's are `weight: 1`, and `window: 60m, panes: 12` or `season: week,
+//! bucket: 1h, tz: UTC, decay: 1` or `decay: 0.996, clip: 3`. A model's own outputs are `logins:seasonal:score` and so on,
+//! by its `name`, which is its kind unless it is given one. One of weight 0 is left out of the common outputs and goes on
+//! learning.
 
 use super::reader::{Fields, Reader, field};
 use crate::machine::baseline::calendar::{Calendar, Season, UTC};

@@ -40,6 +40,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use thiserror::Error;
+use watch::Unjudged;
 
 /// How far ahead of the log's clock a sample may be, milliseconds.
 pub const FUTURE_MS_MAX: i64 = 10 * 60 * 1000;
@@ -145,7 +146,9 @@ pub struct Store {
     selections: Vec<Selection>,
     cap: Cap,
     baselines: Baselines,
-    /// What baselines say of the sample at hand. Empty between samples.
+    /// Samples of the record at hand that baselines have not judged yet.
+    unjudged: Vec<Unjudged>,
+    /// What baselines say of the sample at hand.
     said: Vec<Said>,
     /// Selections that pin a metric's name, by that name.
     named: BTreeMap<Box<str>, Vec<usize>>,
@@ -166,6 +169,7 @@ impl Store {
             selections: Vec::new(),
             cap: Cap::default(),
             baselines: Baselines::default(),
+            unjudged: Vec::new(),
             said: Vec::new(),
             named: BTreeMap::new(),
             unnamed: Vec::new(),

@@ -1,8 +1,16 @@
 //! Baselines over the series of the store: who looks at which, and the way of a sample past them and of what they say
 //! back into the store.
+//!
+//! ```text
+//!  take ─▶ the series' ring, and the list of what is unjudged        for every sample of a record
+//!  judge ─▶ rows fetched, 32 together ─▶ judged, learned ─▶ outputs   once, at the record's end
+//! ```
+//!
+//! Between the two nothing is evaluated: whoever takes samples has them judged before it returns. So the list is empty
+//! between records, and no state.
 
 use super::{Interest, SampleFault, SelectionId, SeriesId, Store};
-use crate::machine::baseline::{Baseline, Baselines, Said, Sample, Slot, Ticket, Watch};
+use crate::machine::baseline::{Baseline, Baselines, Said, Sample, Slot, TOUCHED_TOGETHER, Ticket, Watch};
 use crate::wire::{Labels, labels::METRIC_NAME};
 use std::sync::Arc;
 
@@ -39,31 +47,63 @@ impl Store {
         ids
     }
 
-    /// Takes a sample as [`Store::append`] does, and has the baselines of its series judge it. How many outputs were
-    /// refused since another series of the same baseline has outputs of the same labels.
+    /// Takes a sample as [`Store::append`] does; where baselines look at its series, it is theirs to judge, at
+    /// [`Store::judge`].
     pub(in crate::machine) fn take(
         &mut self,
         id: SeriesId,
         time_ms: i64,
         value: f64,
         clock_ms: i64,
-    ) -> Result<u64, SampleFault> {
+    ) -> Result<(), SampleFault> {
         let before_ms = self.pages.get(id).newest_ms;
         self.append(id, time_ms, value, clock_ms)?;
         let series = self.pages.get(id);
-        if series.watch == Watch::Nobody {
-            return Ok(0);
+        if series.watch != Watch::Nobody {
+            let of = Named { id, first_seen: series.first_seen };
+            self.unjudged.push(Unjudged { of, sample: Sample { time_ms, before_ms, value } });
         }
-        let sample = Sample { time_ms, before_ms, value };
+        Ok(())
+    }
+
+    /// Has the baselines judge and learn what was taken since the last call, in its order, and writes what they say. Call
+    /// it at the end of what brought the samples. How many outputs were refused, since something stood in their way.
+    pub(in crate::machine) fn judge(&mut self, clock_ms: i64) -> u64 {
+        if self.unjudged.is_empty() {
+            return 0;
+        }
+        let mut unjudged = std::mem::take(&mut self.unjudged);
+        let mut refused = 0;
+        for together in unjudged.chunks(TOUCHED_TOGETHER) {
+            let touched = together.iter().fold(0, |touched, next| touched ^ self.touch(next));
+            // What was read is of no use; that it was read is.
+            std::hint::black_box(touched);
+            refused += together.iter().map(|next| self.judge_one(next, clock_ms)).sum::<u64>();
+        }
+        unjudged.clear();
+        self.unjudged = unjudged;
+        refused
+    }
+
+    fn touch(&mut self, Unjudged { of, sample }: &Unjudged) -> u64 {
+        let Some(series) = self.pages.find(of.id) else { return 0 };
+        let slots = series.watch.slots().iter();
+        slots.fold(0, |touched, slot| touched ^ self.baselines.touch(*slot, sample.time_ms))
+    }
+
+    fn judge_one(&mut self, Unjudged { of, sample }: &Unjudged, clock_ms: i64) -> u64 {
+        // An output written a moment ago may have pushed it out.
+        let Some(series) = self.pages.find(of.id).filter(|series| series.first_seen == of.first_seen) else {
+            return 0;
+        };
         let mut said = std::mem::take(&mut self.said);
         for slot in series.watch.slots() {
-            self.baselines.observe(*slot, sample, &mut said);
+            self.baselines.observe(*slot, *sample, &mut said);
         }
-        let of = Named { id, first_seen: series.first_seen };
-        let refused = said.iter().filter(|said| !self.say(of, said, time_ms, clock_ms)).count();
+        let refused = said.iter().filter(|said| !self.say(*of, said, sample.time_ms, clock_ms)).count();
         said.clear();
         self.said = said;
-        Ok(refused as u64)
+        refused as u64
     }
 
     /// Writes an output of a series. Whether nothing stood in its way.
@@ -149,6 +189,13 @@ impl Store {
 struct Named {
     id: SeriesId,
     first_seen: u64,
+}
+
+/// A sample that was taken and not judged yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unjudged {
+    of: Named,
+    sample: Sample,
 }
 
 /// The labels of an output: the series' own, under the output's name.

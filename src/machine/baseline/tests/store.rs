@@ -31,7 +31,8 @@ fn store(baselines: Vec<Baseline>) -> (Store, Vec<SelectionId>) {
 
 fn take(store: &mut Store, name: &str, host: &str, time_ms: i64, value: f64) -> Result<u64, SampleFault> {
     let id = store.lookup_labels(&labels(name, host)).expect("it is selected");
-    store.take(id, time_ms, value, time_ms)
+    store.take(id, time_ms, value, time_ms)?;
+    Ok(store.judge(time_ms))
 }
 
 fn latest(store: &Store, selection: SelectionId) -> Vec<(String, f64)> {
@@ -74,12 +75,13 @@ fn an_output_that_something_stands_in_the_way_of_is_counted() {
     let twin = |name| Labels::new([(METRIC_NAME, name), ("host", "h"), ("metric", "x")]);
     let ids = ["a", "b"].map(|name| store.lookup_labels(&twin(name)).expect("it is selected"));
     // Their own label `metric` is overwritten, so these two stay apart.
-    assert_eq!(store.take(ids[0], 1000, 1.0, 1000), Ok(0));
-    assert_eq!(store.take(ids[1], 1000, 1.0, 1000), Ok(0));
+    assert_eq!(ids.map(|id| store.take(id, 1000, 1.0, 1000)), [Ok(()); 2]);
+    assert_eq!(store.judge(1000), 0);
     // A sample from outside under an output's name stands in the way of the output.
     let id = store.lookup_labels(&output("n:samples", "a")).expect("it is selected");
     store.take(id, 5000, 9.0, 5000).expect("in order");
-    assert_eq!(store.take(ids[0], 2000, 1.0, 5000), Ok(1));
+    store.take(ids[0], 2000, 1.0, 5000).expect("in order");
+    assert_eq!(store.judge(5000), 1);
 }
 
 fn output(name: &str, metric: &str) -> Labels {
