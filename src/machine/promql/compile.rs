@@ -3,7 +3,9 @@
 
 use super::binary::{Cardinality, Matching};
 use super::fault::PlanFault;
-use super::functions::{AGGREGATIONS, Aggregation, Body, FUNCTIONS, OPERATORS, Operator, named};
+use super::functions::{
+    AGGREGATIONS, Aggregation, Body, FUNCTIONS, OPERATORS, OWN_FUNCTIONS, Operator, named,
+};
 use super::range::Range;
 use super::source::Source;
 use super::vector::Projection;
@@ -13,8 +15,8 @@ use crate::wire::{Labels, labels::METRIC_NAME};
 use promql_parser::label::{MatchOp, Matchers};
 use promql_parser::parser::value::ValueType;
 use promql_parser::parser::{
-    AggregateExpr, BinModifier, BinaryExpr, Call, Expr, LabelModifier, MatrixSelector, Offset,
-    VectorMatchCardinality, VectorSelector,
+    AggregateExpr, BinModifier, BinaryExpr, Call, Expr, Function, LabelModifier, MatrixSelector, Offset,
+    VectorMatchCardinality, VectorSelector, register_extra_functions,
 };
 use std::time::Duration;
 
@@ -70,6 +72,7 @@ pub(super) fn compile(expr: &str) -> Result<Plan, PlanFault> {
     if depth > DEPTH_MAX {
         return Err(PlanFault::TooDeep { depth, max: DEPTH_MAX });
     }
+    extend_parser();
     // The parser panics on a duration of more seconds than 64 bits hold; what it says of that is no use to anybody.
     let parsed = std::panic::catch_unwind(|| promql_parser::parser::parse(expr));
     let ast = parsed.unwrap_or_else(|_| Err("a number in it is out of range".to_owned()));
@@ -87,6 +90,13 @@ pub(super) fn compile(expr: &str) -> Result<Plan, PlanFault> {
     }
     let root = compiler.node(&ast, 1)?;
     Ok(Plan { root, leaves: compiler.leaves, selections: Vec::new() })
+}
+
+/// Tells the parser of the functions that PromQL does not have. Doing so again changes nothing.
+fn extend_parser() {
+    let function = |name| Function::new(name, vec![ValueType::Matrix], 0, ValueType::Vector, false);
+    // It refuses a name that PromQL has itself. Then that is what an expression means by it.
+    _ = register_extra_functions(OWN_FUNCTIONS.map(function).into());
 }
 
 /// The parser's words, made a fault with a place where they name a function.

@@ -3,6 +3,7 @@
 
 use super::number;
 use super::range::{self, Range};
+use crate::machine::regression;
 
 /// What a function makes of its arguments.
 #[derive(Debug, Clone, Copy)]
@@ -26,9 +27,10 @@ pub(super) enum Body {
 
 /// Name, number of arguments, meaning. The types of the arguments follow from the meaning; promql-parser has checked
 /// them by then.
-pub(super) const FUNCTIONS: [(&str, usize, Body); 22] = [
+pub(super) const FUNCTIONS: [(&str, usize, Body); 24] = [
     ("abs", 1, Body::PerElement(|value, _| Some(value.abs()))),
     ("absent", 1, Body::Absent),
+    ("acceleration", 1, Body::OverTime(|range| regression::acceleration(range.points))),
     ("avg_over_time", 1, Body::OverTime(range::avg_over_time)),
     ("changes", 1, Body::OverTime(range::changes)),
     ("clamp", 3, Body::PerElement(clamp)),
@@ -45,6 +47,7 @@ pub(super) const FUNCTIONS: [(&str, usize, Body); 22] = [
     ("rate", 1, Body::OverTime(range::rate)),
     ("resets", 1, Body::OverTime(range::resets)),
     ("scalar", 1, Body::ToScalar),
+    ("speed", 1, Body::OverTime(|range| regression::speed(range.points))),
     ("stddev_over_time", 1, Body::OverTime(range::stddev_over_time)),
     ("sum_over_time", 1, Body::OverTime(range::sum_over_time)),
     ("time", 0, Body::Time),
@@ -57,6 +60,9 @@ fn clamp(value: f64, bounds: &[f64]) -> Option<f64> {
     let crossed = high < low;
     (!crossed).then(|| number::max(low, number::min(high, value)))
 }
+
+/// Functions of the table that PromQL does not have: of a range vector each.
+pub(super) const OWN_FUNCTIONS: [&str; 2] = ["acceleration", "speed"];
 
 /// What an operator makes of two sides.
 #[derive(Debug, Clone, Copy)]
