@@ -26,7 +26,7 @@
 //! 3. `wire/batch.rs`: the hand-written walker checks it whole and borrows from it.
 //! 4. `machine/mod.rs`: `step`. The clock moves (`clock.rs`), groups that are due are evaluated (`schedule.rs`,
 //!    `evaluate.rs`, `promql/evaluate.rs`), alerts change their state (`alert.rs`), then the samples go into the store
-//!    (`intake.rs`, `series/`).
+//!    (`intake.rs`, `series/`), and past the baselines that look at them (`baseline/`).
 //! 5. `replica/state.rs`: the transition waits with the standby, or goes out with the primary.
 //!    (`replica/promotion.rs` says when a standby rises, `choice.rs` from which snapshot a worker begins.)
 //! 6. `shell/emitter/run.rs`, `shell/kafka/producer.rs`: a fenced transaction writes it, with its marker, to alerts.

@@ -1,6 +1,7 @@
 //! `bellwether bench`: the worker's path against a bare consumer on the same topics, in one run, and the time from a
 //! decision to a reader. Figures, no verdict: they belong to the machine and the hour they were taken on.
 
+mod baselines;
 mod restore;
 mod snapshot;
 
@@ -41,6 +42,8 @@ pub struct Args {
 /// What may be measured by itself.
 #[derive(Debug, clap::Subcommand)]
 enum Only {
+    /// What a moving baseline costs over many series in random order, beside a bare touch of as many rows. Needs no cluster.
+    Baselines(baselines::Args),
     /// How fast a state of many series comes back from the snapshot store. Needs snapshots.url, and no Kafka.
     Restore(restore::Args),
     /// What a snapshot of many series costs the worker, and how fast one is encoded and restored. Needs no cluster.
@@ -61,6 +64,7 @@ struct Comparison {
 /// Runs it. Needs a cluster; its topics are named after the time and deleted at the end.
 pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
     match &args.only {
+        Some(Only::Baselines(args)) => return baselines::run(args),
         Some(Only::Restore(args)) => return restore::run(args, config),
         Some(Only::Snapshot(args)) => return snapshot::run(args),
         None => {}

@@ -221,9 +221,13 @@ fn counted(count: usize, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
-/// First 12 hexadecimal digits of BLAKE3 over the files' names and contents: equal for equal rules, whoever applied
-/// them and when.
+/// First 12 hexadecimal digits of BLAKE3 over the files' names and contents, and the release of the time zones that
+/// their baselines use: equal for rules that mean the same, whoever applied them and when.
 fn short_hash(set: &RuleSet) -> String {
-    let rules = RuleSet { version: 1, applied_ms: 0, author: String::new(), ..set.clone() };
-    blake3::hash(&rules.encode()).to_hex()[..12].to_owned()
+    let set = RuleSet { version: 1, applied_ms: 0, author: String::new(), ..set.clone() };
+    let zones = rules::load(&set).ok().and_then(|compiled| compiled.zones());
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&set.encode());
+    hasher.update(zones.unwrap_or_default().as_bytes());
+    hasher.finalize().to_hex()[..12].to_owned()
 }

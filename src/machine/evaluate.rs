@@ -263,9 +263,10 @@ impl Turn<'_> {
     /// Whether some rule selects the series.
     fn append(&mut self, labels: &Labels, value: f64) -> bool {
         let Some(id) = self.store.lookup_labels(labels) else { return false };
-        if let Err(fault) = self.store.append(id, self.at_ms, value, self.due_ms) {
-            self.counters.reject(fault.code());
-        }
+        let taken = self.store.take(id, self.at_ms, value, self.due_ms);
+        self.counters.note(taken);
+        let refused = self.store.judge(self.due_ms);
+        self.counters.note_collisions(refused);
         true
     }
 }

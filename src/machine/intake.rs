@@ -1,7 +1,7 @@
 //! Samples and check results into the store. What no rule selects costs one look-up and is not kept.
 
 use super::Machine;
-use super::series::check_ahead;
+use super::series::{SampleFault, check_ahead};
 use crate::wire::{Batch, Labels};
 use std::collections::BTreeMap;
 
@@ -26,8 +26,18 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    pub(super) fn reject(&mut self, reason: &'static str) {
-        *self.rejected.entry(reason).or_default() += 1;
+    /// Counts a sample that was refused.
+    pub(super) fn note(&mut self, taken: Result<(), SampleFault>) {
+        if let Err(fault) = taken {
+            *self.rejected.entry(fault.code()).or_default() += 1;
+        }
+    }
+
+    /// Counts outputs of baselines that were refused.
+    pub(super) fn note_collisions(&mut self, refused: u64) {
+        if refused > 0 {
+            *self.rejected.entry(SampleFault::COLLISION).or_default() += refused;
+        }
     }
 
     pub(super) fn unauthentic(&mut self, reason: &'static str) {
@@ -54,11 +64,9 @@ impl Machine {
             };
             let time_ms = sample.time_ms;
             let taken = check_ahead(time_ms, latest_ms)
-                .and_then(|()| self.store.append(id, time_ms, sample.value, now_ms));
-            match taken {
-                Ok(()) => self.counters.accepted += 1,
-                Err(fault) => self.counters.reject(fault.code()),
-            }
+                .and_then(|()| self.store.take(id, time_ms, sample.value, now_ms));
+            self.counters.accepted += u64::from(taken.is_ok());
+            self.counters.note(taken);
         }
         let mut key = Vec::new();
         for result in batch.checks() {
@@ -67,15 +75,15 @@ impl Machine {
             key.extend_from_slice(result.key);
             let Some(id) = self.store.lookup(service, &key, || whole(result.labels())) else { continue };
             let taken = check_ahead(result.time_ms, latest_ms)
-                .and_then(|()| self.store.append(id, result.time_ms, f64::from(result.status), now_ms));
-            match taken {
-                Ok(()) => {
-                    self.counters.accepted += 1;
-                    let (host, check) = (result.host, result.check);
-                    self.outputs.put(service, host, check, result.output, result.time_ms);
-                }
-                Err(fault) => self.counters.reject(fault.code()),
+                .and_then(|()| self.store.take(id, result.time_ms, f64::from(result.status), now_ms));
+            if taken.is_ok() {
+                self.counters.accepted += 1;
+                let (host, check) = (result.host, result.check);
+                self.outputs.put(service, host, check, result.output, result.time_ms);
             }
+            self.counters.note(taken);
         }
+        let refused = self.store.judge(now_ms);
+        self.counters.note_collisions(refused);
     }
 }

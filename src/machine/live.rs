@@ -92,7 +92,7 @@ impl Live {
         self.alerts_selected = interests.iter().any(|interest| {
             interest.selector.metric_name().is_none_or(|name| name == ALERTS || name == ALERTS_FOR_STATE)
         });
-        let selections = store.set_interests(interests);
+        let selections = store.set_rules(interests, compiled.baselines);
         let mut rest = selections.as_slice();
         for plan in groups.iter_mut().flat_map(|group| &mut group.rules).flat_map(Rule::plans_mut) {
             let (own, others) = rest.split_at(plan.interests().len());
@@ -187,7 +187,8 @@ impl LiveGroup {
             for labels in state.written.iter() {
                 // A series that has a newer sample already has ended by itself: nothing to say.
                 if let Some(id) = store.lookup_labels(labels) {
-                    _ = store.append(id, now_ms, f64::from_bits(STALE_NAN_BITS), now_ms);
+                    _ = store.take(id, now_ms, f64::from_bits(STALE_NAN_BITS), now_ms);
+                    _ = store.judge(now_ms);
                 }
             }
             let end = |(id, alert)| Change::withdrawn(id, alert, Reason::RuleRemoved);

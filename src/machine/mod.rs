@@ -12,11 +12,12 @@
 //!
 //! The files in reading order: `clock`, `schedule`, `live` (rules in force), `evaluate`, `alert` (its life), `journal`
 //! (seq and running hash), `intake`, [`snapshot`] (and the digest); [`rules`] and [`template`] read what operators write, [`series`] keeps
-//! samples, [`promql`] evaluates.
+//! samples, [`baseline`] knows what is usual, [`promql`] evaluates.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod alert;
+pub mod baseline;
 mod clock;
 mod evaluate;
 mod fit;
@@ -27,6 +28,7 @@ mod live;
 mod notice;
 mod output;
 pub mod promql;
+pub mod regression;
 pub mod rules;
 mod schedule;
 pub mod series;
@@ -54,7 +56,7 @@ use std::sync::Arc;
 use template::Asked;
 
 /// Version of the engine's semantics: one more whenever the same log may give another digest or another transition.
-pub const ENGINE_VERSION: i32 = 3;
+pub const ENGINE_VERSION: i32 = 4;
 
 /// Where in the partition's log an event stands. Every event has one: the log is the only source of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

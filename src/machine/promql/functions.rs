@@ -6,6 +6,7 @@ use super::number;
 use super::range::{self, Range};
 use super::regression;
 use super::syntax::Type;
+use crate::machine::regression as movement;
 
 /// A function: how it is called, what it takes and gives, what it does.
 #[derive(Debug)]
@@ -128,10 +129,11 @@ const fn refused(name: &'static str, takes: &'static [Type], why: &'static str) 
 }
 
 /// Every function, in order of names.
-pub static FUNCTIONS: [Function; 84] = [
+pub static FUNCTIONS: [Function; 86] = [
     element("abs", |value, _| Some(value.abs())),
     f("absent", &[V], V, Body::Whole(Whole::Absent)),
     f("absent_over_time", &[R], V, Body::Whole(Whole::AbsentOverTime)),
+    over_time("acceleration", |range, _| movement::acceleration(range.points)),
     element("acos", |value, _| Some(libm::acos(value))),
     element("acosh", |value, _| Some(libm::acosh(value))),
     element("asin", |value, _| Some(libm::asin(value))),
@@ -230,6 +232,7 @@ pub static FUNCTIONS: [Function; 84] = [
         body: Body::Whole(Whole::SortByLabel { descending: true }),
     },
     f("sort_desc", &[V], V, Body::Whole(Whole::Sort { descending: true })),
+    over_time("speed", |range, _| movement::speed(range.points)),
     element("sqrt", |value, _| Some(value.sqrt())),
     over_time("stddev_over_time", range::stddev_over_time),
     over_time("stdvar_over_time", range::stdvar_over_time),

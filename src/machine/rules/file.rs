@@ -1,7 +1,8 @@
 //! One rule file: the checks that Prometheus's `rulefmt` makes, and those that it should have.
 
 use super::reader::{Fields, Reader, field};
-use super::{Alerting, Group, Kind, Rule, RuleFault};
+use super::{Alerting, Group, Kind, Rule, RuleFault, baselines};
+use crate::machine::baseline::Baseline;
 use crate::machine::promql::Plan;
 use crate::machine::template::Template;
 use crate::wire::RuleFile;
@@ -20,8 +21,16 @@ struct Text<'a> {
     text: &'a str,
 }
 
-/// Every group of a file, or all that is wrong with it.
-pub(super) fn read(file: &RuleFile) -> Result<Vec<Group>, Vec<RuleFault>> {
+/// What a file holds.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    pub(super) groups: Vec<Group>,
+    /// Each with its place.
+    pub(super) baselines: Vec<(Place, Baseline)>,
+}
+
+/// Everything in a file, or all that is wrong with it.
+pub(super) fn read(file: &RuleFile) -> Result<Content, Vec<RuleFault>> {
     let mut reader = Reader::new(file);
     let tree = match parse(&file.content) {
         Ok(tree) => tree,
@@ -30,15 +39,16 @@ pub(super) fn read(file: &RuleFile) -> Result<Vec<Group>, Vec<RuleFault>> {
             return Err(reader.faults);
         }
     };
-    let mut groups = Vec::new();
+    let mut content = Content::default();
     if tree.value != Value::Null {
-        let fields = reader.fields(&tree, "a rule file", &["groups"]);
+        let fields = reader.fields(&tree, "a rule file", &["baselines", "groups"]);
+        content.baselines = baselines::read(&mut reader, field(&fields, "baselines"));
         let mut names = BTreeSet::new();
         for node in reader.items(field(&fields, "groups"), "groups") {
-            groups.extend(group(&mut reader, file, node, &mut names));
+            content.groups.extend(group(&mut reader, file, node, &mut names));
         }
     }
-    if reader.faults.is_empty() { Ok(groups) } else { Err(reader.faults) }
+    if reader.faults.is_empty() { Ok(content) } else { Err(reader.faults) }
 }
 
 fn group<'a>(

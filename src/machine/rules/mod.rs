@@ -18,14 +18,18 @@
 //!     annotations: {summary: "{{ $labels.host }} has {{ $value | humanizePercentage }} left"}
 //! ```
 //!
+//! Beside `groups` a file may have `baselines`; see `baselines.rs`.
+//!
 //! Beyond Prometheus's own checks these are refused, since they can only be mistakes: a rule of the same name and
 //! labels twice in a group, `$value` in a label, a label `alertname`, a template that could fail when the page is due.
 
+mod baselines;
 pub mod duration;
 mod file;
 mod place;
 mod reader;
 
+use super::baseline::{self, Baseline};
 use super::promql::Plan;
 use super::template::{Data, Template};
 use crate::wire::yaml::Place;
@@ -66,6 +70,17 @@ impl RuleFault {
 pub struct Compiled {
     /// Groups in order of the files, and inside a file in its order: the order of evaluation.
     pub groups: Vec<Group>,
+    /// Baselines in order of the files, and inside a file in its order.
+    pub baselines: Vec<Baseline>,
+}
+
+impl Compiled {
+    /// Release of the time zones' rules that came with this program, where a baseline uses a zone: by another release the
+    /// same rule set may mean something else.
+    #[must_use]
+    pub fn zones(&self) -> Option<&'static str> {
+        baseline::zones(&self.baselines)
+    }
 }
 
 /// A group: rules that are evaluated one after the other at the same times.
@@ -158,8 +173,9 @@ impl Rule {
 /// Checks and compiles a rule set: all faults at once, in order of files and places.
 pub fn load(set: &RuleSet) -> Result<Compiled, Vec<RuleFault>> {
     let mut faults = Vec::new();
-    let mut groups = Vec::new();
+    let (mut groups, mut baselines) = (Vec::new(), Vec::new());
     let mut names = BTreeSet::new();
+    let mut outputs = BTreeSet::new();
     if set.service_label.is_empty() || set.service_label == crate::wire::labels::METRIC_NAME {
         faults.push(whole_file("", format!("{:?} is no label to hold the service", set.service_label)));
     }
@@ -168,14 +184,32 @@ pub fn load(set: &RuleSet) -> Result<Compiled, Vec<RuleFault>> {
             faults.push(whole_file(&file.name, "the file stands twice in the rule set".to_owned()));
         }
         match read(file) {
-            Ok(read) => groups.extend(read),
+            Ok(read) => {
+                groups.extend(read.groups);
+                for (place, baseline) in read.baselines {
+                    faults.extend(written_twice(file, place, &baseline, &mut outputs));
+                    baselines.push(baseline);
+                }
+            }
             Err(found) => faults.extend(found),
         }
     }
-    if faults.is_empty() { Ok(Compiled { groups }) } else { Err(faults) }
+    if faults.is_empty() { Ok(Compiled { groups, baselines }) } else { Err(faults) }
 }
 
-fn read(file: &RuleFile) -> Result<Vec<Group>, Vec<RuleFault>> {
+/// Refuses a baseline that has an output in common with one before it.
+fn written_twice(
+    file: &RuleFile,
+    place: Place,
+    baseline: &Baseline,
+    outputs: &mut BTreeSet<String>,
+) -> Option<RuleFault> {
+    let twice: Vec<String> = baseline.outputs().filter(|output| !outputs.insert(output.clone())).collect();
+    let message = format!("another baseline writes {} as well: give one another name", twice.first()?);
+    Some(RuleFault { file: file.name.clone(), place, rule: None, message })
+}
+
+fn read(file: &RuleFile) -> Result<file::Content, Vec<RuleFault>> {
     file::read(file).map_err(|mut faults| {
         faults.sort_by_key(|fault| fault.place);
         faults

@@ -2,6 +2,7 @@
 //! they had been seen one by one.
 
 use super::{Series, SeriesId, Store};
+use crate::machine::baseline::Watch;
 use crate::machine::series::Ring;
 use crate::wire::Labels;
 use std::sync::Arc;
@@ -54,8 +55,10 @@ impl Loading {
         matched.iter().for_each(|at| self.selected[*at].push((first_seen, id)));
         self.first_seen.push(first_seen);
         store.index.insert(labels_hash, id.0);
-        let labels = Arc::new(labels);
-        store.pages.insert(id, Series { ring, newest_ms, lookback_ms, first_seen, labels_hash, labels });
+        let (labels, watch) = (Arc::new(labels), Watch::Nobody);
+        let series = Series { ring, newest_ms, lookback_ms, first_seen, labels_hash, labels, watch };
+        store.pages.insert(id, series);
+        store.watch(id, &matched);
         Ok(())
     }
 

@@ -22,6 +22,7 @@ mod ring;
 mod selector;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub(super) use go_regex::translate;
 pub(super) use loading::{Loading, Misfit};
@@ -31,6 +32,7 @@ pub(super) use ring::Ring;
 pub use ring::{Point, SAMPLES_MAX, STALE_NAN_BITS, Window};
 pub use selector::{Matcher, Selector, anchored};
 
+use super::baseline::{Baselines, Said, Watch};
 use super::index::{Buckets, Memo};
 use crate::wire::{Labels, labels::METRIC_NAME};
 use cap::Cap;
@@ -39,6 +41,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use thiserror::Error;
+use watch::Unjudged;
 
 /// How far ahead of the log's clock a sample may be, milliseconds.
 pub const FUTURE_MS_MAX: i64 = 10 * 60 * 1000;
@@ -102,7 +105,9 @@ pub fn check_ahead(time_ms: i64, latest_ms: i64) -> Result<(), SampleFault> {
 
 impl SampleFault {
     /// Every code there is.
-    pub const CODES: [&'static str; 3] = ["out_of_order", "duplicate", "far_future"];
+    pub const CODES: [&'static str; 4] = ["out_of_order", "duplicate", "far_future", Self::COLLISION];
+    /// Code of outputs of a baseline that two series would write alike: the second is refused.
+    pub const COLLISION: &'static str = "baseline_collision";
 
     /// Stable code: label of the counter of rejected samples.
     #[must_use]
@@ -127,6 +132,8 @@ struct Selection {
     selector: Selector,
     lookback_ms: i64,
     series: Vec<SeriesId>,
+    /// Baselines that look at what it selects.
+    baselines: Vec<u32>,
 }
 
 /// Every series that some rule selects.
@@ -139,6 +146,11 @@ pub struct Store {
     free: BTreeSet<u32>,
     selections: Vec<Selection>,
     cap: Cap,
+    baselines: Baselines,
+    /// Samples of the record at hand that baselines have not judged yet.
+    unjudged: Vec<Unjudged>,
+    /// What baselines say of the sample at hand.
+    said: Vec<Said>,
     /// Selections that pin a metric's name, by that name.
     named: BTreeMap<Box<str>, Vec<usize>>,
     unnamed: Vec<usize>,
@@ -157,30 +169,41 @@ impl Store {
             free: BTreeSet::new(),
             selections: Vec::new(),
             cap: Cap::default(),
+            baselines: Baselines::default(),
+            unjudged: Vec::new(),
+            said: Vec::new(),
             named: BTreeMap::new(),
             unnamed: Vec::new(),
         }
     }
 
-    /// What is selected from now on. Gives one id per interest, in their order; equal selectors share one. Series that
-    /// nobody selects any more are forgotten; a longer lookback starts with what is still there.
+    /// What is selected from now on, without baselines. Gives one id per interest, in their order; equal selectors share
+    /// one. Series that nobody selects any more are forgotten; a longer lookback starts with what is still there.
     pub fn set_interests(&mut self, interests: Vec<Interest>) -> Vec<SelectionId> {
+        self.set_rules(interests, Vec::new())
+    }
+
+    fn clear_selections(&mut self) {
         self.selections.clear();
         self.named.clear();
         self.unnamed.clear();
         self.memo.clear();
-        let ids = interests.into_iter().map(|interest| self.add_selection(interest)).collect();
+    }
+
+    fn in_first_seen_order(&self) -> Vec<SeriesId> {
         let mut series: Vec<(u64, SeriesId)> = self.pages.iter().map(|(id, s)| (s.first_seen, id)).collect();
         series.sort_unstable();
-        for (_, id) in series {
-            let matched = self.matching(self.labels(id));
-            if matched.is_empty() {
-                self.forget(id);
-            } else {
-                self.join(id, &matched);
-            }
+        series.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Enters a series into what is selected now, or forgets it.
+    fn rejoin(&mut self, id: SeriesId) {
+        let matched = self.matching(self.labels(id));
+        if matched.is_empty() {
+            self.forget(id);
+        } else {
+            self.join(id, &matched);
         }
-        ids
     }
 
     fn add_selection(&mut self, interest: Interest) -> SelectionId {
@@ -193,7 +216,8 @@ impl Store {
             Some(at) => *at,
             None => {
                 same.push(self.selections.len());
-                self.selections.push(Selection { selector, lookback_ms, series: Vec::new() });
+                let (series, baselines) = (Vec::new(), Vec::new());
+                self.selections.push(Selection { selector, lookback_ms, series, baselines });
                 self.selections.len() - 1
             }
         };
@@ -234,6 +258,7 @@ impl Store {
             first_seen: self.pages.seen,
             labels_hash,
             labels: Arc::new(labels.clone()),
+            watch: Watch::Nobody,
         };
         self.pages.insert(id, series);
         self.pages.seen += 1;
@@ -289,11 +314,12 @@ impl Store {
         self.window(id, after_ms, to_ms).last()
     }
 
-    /// Forgets every series that was silent for longer than its longest lookback and [`EVICT_SLACK_MS`]. Call it at
-    /// times that the log decides.
+    /// Forgets every series that was silent for longer than its longest lookback, or than baselines remember it, and
+    /// [`EVICT_SLACK_MS`]. Call it at times that the log decides.
     pub fn evict(&mut self, clock_ms: i64) {
         let silent = |series: &Series| {
-            series.newest_ms <= clock_ms.saturating_sub(series.lookback_ms).saturating_sub(EVICT_SLACK_MS)
+            let keep_ms = series.lookback_ms.max(self.baselines.keep_ms(&series.watch));
+            series.newest_ms <= clock_ms.saturating_sub(keep_ms).saturating_sub(EVICT_SLACK_MS)
         };
         let gone: BTreeSet<SeriesId> =
             self.pages.iter().filter(|(_, series)| silent(series)).map(|(id, _)| id).collect();
@@ -332,7 +358,8 @@ impl Store {
         let series: usize = self.pages.iter().map(|(_, s)| s.ring.bytes() + text(&s.labels)).sum();
         let selections: usize =
             self.selections.iter().map(|s| s.series.capacity() * size_of::<SeriesId>()).sum();
-        series + self.pages.bytes() + selections + self.memo.bytes() + self.index.bytes()
+        let found = self.memo.bytes() + self.index.bytes();
+        series + self.pages.bytes() + selections + found + self.baselines.bytes()
     }
 
     /// The same series as they are now, for a snapshot.
@@ -365,11 +392,13 @@ impl Store {
         for at in matched {
             self.selections[*at].series.push(id);
         }
+        self.watch(id, matched);
     }
 
     /// Frees a series' id. Its selections and the memo are the caller's.
     fn forget(&mut self, id: SeriesId) {
         if let Some(series) = self.pages.remove(id) {
+            series.watch.slots().iter().for_each(|slot| self.baselines.release(*slot));
             self.index.remove(series.labels_hash, id.0);
             self.free.insert(id.0);
         }

@@ -2,6 +2,7 @@
 
 use super::ring::Ring;
 use super::{SeriesId, number};
+use crate::machine::baseline::Watch;
 use crate::machine::shareable::Shareable;
 use crate::wire::Labels;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub(in crate::machine) struct Series {
     pub(super) labels_hash: u64,
     /// Behind a pointer, so that the copy of a page does not copy them.
     pub(in crate::machine) labels: Arc<Labels>,
+    /// The baselines that look at it. Who they are follows from the rules; which rows are theirs is no state.
+    pub(in crate::machine) watch: Watch,
 }
 
 /// At most a thousand slots; `None` where an id is free, as those are that are not there.
@@ -80,11 +83,16 @@ impl Pages {
     }
 
     pub(super) fn get(&self, id: SeriesId) -> &Series {
-        let (page, slot) = place(id);
-        match &self.pages[page][slot] {
+        match self.find(id) {
             Some(series) => series,
             None => panic!("series {} was evicted", id.0),
         }
+    }
+
+    /// The series that has an id now, if one has it. The id was one's once.
+    pub(super) fn find(&self, id: SeriesId) -> Option<&Series> {
+        let (page, slot) = place(id);
+        self.pages[page][slot].as_ref()
     }
 
     pub(super) fn get_mut(&mut self, id: SeriesId) -> &mut Series {

@@ -116,6 +116,12 @@ impl Selector {
         self.matchers.iter().find(|m| m.is_equal() && *m.name == *METRIC_NAME).map(|m| &*m.value)
     }
 
+    /// Whether it can match a series of this name, whatever its other labels.
+    #[must_use]
+    pub fn may_be_named(&self, name: &str) -> bool {
+        self.matchers.iter().filter(|m| *m.name == *METRIC_NAME).all(|matcher| matcher.matches(name))
+    }
+
     /// Whether a series with these labels is selected.
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {

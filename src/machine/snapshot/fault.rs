@@ -43,6 +43,17 @@ pub enum SnapshotFault {
         /// Version of the engine.
         found: i32,
     },
+    /// Other rules of the time zones may have put samples into another hour.
+    #[error(
+        "it was made with the time zones of {found}, this program has {own}: use the program that wrote it, or an older \
+         snapshot of this one"
+    )]
+    Zones {
+        /// Release of the time zones' rules that it was made with.
+        found: String,
+        /// This program's.
+        own: &'static str,
+    },
     /// The state of another partition.
     #[error("it is of partition {found}, this is partition {own}: look for one below this partition's key")]
     Partition {
@@ -153,6 +164,7 @@ impl SnapshotFault {
             Self::Foreign { .. } => "foreign",
             Self::Format { .. } => "format",
             Self::Engine { .. } => "engine",
+            Self::Zones { .. } => "zones",
             Self::Partition { .. } => "partition",
             Self::Truncated { .. } => "truncated",
             Self::TooMany { .. } => "too_many",

@@ -25,6 +25,7 @@
 //! without the others' texts. To add an area of state: a file here with its `write` and `read`, an `Item`, a stage of
 //! [`Restore`], and one more in [`FORMAT_VERSION`] once there has been a release.
 
+mod baselines;
 mod cut;
 mod fault;
 mod head;
@@ -44,6 +45,7 @@ pub use head::Head;
 pub use restore::Restore;
 
 use super::alert::Alert;
+use super::baseline::Baselines;
 use super::clock::Clock;
 use super::intake::Counters;
 use super::journal::Journal;
@@ -59,7 +61,7 @@ use std::sync::Arc;
 use writer::Writer;
 
 /// Version of the layout of the bytes.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 /// A part ends behind the item that takes it to so many bytes.
 pub const PART_BYTES: usize = 4 << 20;
 /// No part is longer, bytes: one item is a series with 2^20 samples, or a rule set, at most. Whoever fetches a part
@@ -84,6 +86,7 @@ pub struct Capture {
     groups: Vec<(Grid, Vec<RuleState>)>,
     outputs: Outputs,
     pages: Pages,
+    baselines: Baselines,
 }
 
 impl Machine {
@@ -107,6 +110,7 @@ impl Machine {
                 .collect(),
             outputs: self.outputs.lend(),
             pages: self.store.lend(),
+            baselines: self.store.lend_baselines(),
         }
     }
 
@@ -137,6 +141,7 @@ impl Machine {
             groups: self.live.groups.iter().map(|group| (group.grid, &group.states[..])).collect(),
             outputs: &self.outputs,
             pages: self.store.pages(),
+            baselines: self.store.baselines(),
         }
     }
 }
@@ -173,6 +178,7 @@ impl Capture {
             groups: self.groups.iter().map(|(grid, states)| (*grid, &states[..])).collect(),
             outputs: &self.outputs,
             pages: &self.pages,
+            baselines: &self.baselines,
         }
     }
 }
@@ -192,6 +198,7 @@ struct Image<'a> {
     groups: Vec<(Grid, &'a [RuleState])>,
     outputs: &'a Outputs,
     pages: &'a Pages,
+    baselines: &'a Baselines,
 }
 
 /// What is never cut.
@@ -244,7 +251,7 @@ impl<'a> Image<'a> {
     fn write(&self, item: &Item<'a>, to: &mut Writer<'a>) {
         match item {
             Item::Head => head::write(self, to),
-            Item::RuleSet => rules::write_set(self.rule_set, to),
+            Item::RuleSet => rules::write_set(self.rule_set, self.baselines.zones(), to),
             Item::Group(grid, rules) => rules::write_grid(*grid, *rules, to),
             Item::Rule(state) => rules::write_state(state, to),
             Item::Alert(alert) => rules::write_alert(alert, to),
@@ -255,7 +262,10 @@ impl<'a> Image<'a> {
                 to.number(self.pages.seen);
                 to.count(self.pages.len());
             }
-            Item::Series(id, series) => samples::write(*id, series, self.base_ms(), to),
+            Item::Series(id, series) => {
+                samples::write(*id, series, self.base_ms(), to);
+                baselines::write(self.baselines, &series.watch, series.newest_ms, to);
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::fault::SnapshotFault;
 use super::reader::Reader;
-use super::{Head, PART_BYTES, head, outputs, rules, samples};
+use super::{Head, PART_BYTES, baselines, head, outputs, rules, samples};
 use crate::machine::alert::Alert;
 use crate::machine::series::Loading;
 use crate::machine::{Machine, Options};
@@ -172,7 +172,8 @@ impl Restore {
             Stage::Series { left, mut next_id, seen } => {
                 let base_ms = machine.clock.now_ms().unwrap_or(0);
                 let (store, loading) = (&mut machine.store, &mut self.loading);
-                samples::read(from, store, loading, base_ms, (&mut next_id, seen))?;
+                let (id, newest_ms) = samples::read(from, store, loading, base_ms, (&mut next_id, seen))?;
+                baselines::read(from, store, id, newest_ms)?;
                 series(left - 1, next_id, seen)
             }
             Stage::Whole { .. } | Stage::Refused => {

@@ -13,7 +13,8 @@ use crate::wire::{AlertId, AlertState, Labels, Limits, RuleFile, RuleSet};
 /// The least bytes of an alert: two label sets, a value, a state, two times.
 const ALERT_BYTES_MIN: u64 = 13;
 
-pub(super) fn write_set(set: Option<&RuleSet>, to: &mut Writer<'_>) {
+/// `zones` is the release of the time zones' rules that the set needs.
+pub(super) fn write_set(set: Option<&RuleSet>, zones: Option<&str>, to: &mut Writer<'_>) {
     to.bytes.push(u8::from(set.is_some()));
     let Some(set) = set else { return };
     to.number(set.version.unsigned_abs());
@@ -27,6 +28,7 @@ pub(super) fn write_set(set: Option<&RuleSet>, to: &mut Writer<'_>) {
         to.text(name);
         to.text(content);
     }
+    to.maybe_text(zones);
 }
 
 pub(super) fn read_set(from: &mut Reader<'_>, machine: &mut Machine) -> Result<(), SnapshotFault> {
@@ -59,6 +61,17 @@ pub(super) fn read_set(from: &mut Reader<'_>, machine: &mut Machine) -> Result<(
         let first = Box::new(faults.swap_remove(0));
         SnapshotFault::Rules { version, first }
     })?;
+    let zones = from.maybe_text("the time zones' release")?;
+    if zones != compiled.zones() {
+        return Err(match (zones, compiled.zones()) {
+            (Some(found), Some(own)) => SnapshotFault::Zones { found: found.to_owned(), own },
+            (Some(_), None) | (None, Some(_)) | (None, None) => from.malformed(
+                "the time zones' release",
+                u64::from(zones.is_some()),
+                "there if the rules name one",
+            ),
+        });
+    }
     let groups = machine.live.bind(&set, compiled, &mut machine.store);
     machine.live.groups = groups.into_iter().map(|group| LiveGroup::new(group, 0)).collect();
     Ok(())

@@ -75,14 +75,14 @@ fn read_bits(from: &mut Reader<'_>) -> Result<u64, SnapshotFault> {
     Ok(u64::from_le_bytes(bytes) << (8 * behind))
 }
 
-/// Reads a series into the store. `next_id` is the lowest id that it may have.
+/// Reads a series into the store: its id and the time of its newest sample. `next_id` is the lowest id that it may have.
 pub(super) fn read(
     from: &mut Reader<'_>,
     store: &mut Store,
     loading: &mut Loading,
     base_ms: i64,
     (next_id, seen): (&mut u64, u64),
-) -> Result<(), SnapshotFault> {
+) -> Result<(SeriesId, i64), SnapshotFault> {
     let id = from.number("a series' id")?.wrapping_add(from.before.next_id);
     if id < *next_id {
         return Err(from.disorder("ids of series"));
@@ -103,7 +103,10 @@ pub(super) fn read(
     from.before.next_seen = first_seen + 1;
     let labels = from.labels(Kin::Whole)?;
     let samples = read_samples(from, base_ms)?;
-    loading.put(store, SeriesId(short), first_seen, labels, samples).map_err(|misfit| refused(misfit, from))
+    let newest_ms = samples.0;
+    let put = loading.put(store, SeriesId(short), first_seen, labels, samples);
+    put.map_err(|misfit| refused(misfit, from))?;
+    Ok((SeriesId(short), newest_ms))
 }
 
 /// The newest time and the ring.

@@ -27,8 +27,10 @@ fn small() -> Machine {
 }
 
 fn small_of(seed: u64) -> Machine {
-    let rules = "groups: [{name: g, interval: 10s, rules: [{alert: A, expr: a > 2, for: 30s}, {record: b, expr: a}]}, \
-                 {name: h, rules: [{alert: B, expr: b > 2, keep_firing_for: 1h}, {alert: C, expr: check_status > 0}]}]";
+    let rules = "baselines: [{name: n, series: a, min_samples: 1, models: [{model: moving, window: 2m, panes: 4}, \
+                 {model: ewma}, {model: seasonal, season: day, tz: Europe/Tallinn}]}, {name: m, series: b, kind: counter}]\n\
+                 groups: [{name: g, interval: 10s, rules: [{alert: A, expr: a > 2, for: 30s}, {record: b, expr: a}]}, \
+                 {name: h, rules: [{alert: B, expr: b > 2, keep_firing_for: 1h}, {alert: N, expr: 'n:score > 1'}, {alert: C, expr: check_status > 0}]}]";
     let mut machine = Machine::new(options(3));
     let set = |version| {
         let file = crate::wire::RuleFile { name: "r".to_owned(), content: rules.to_owned() };
@@ -102,7 +104,7 @@ fn a_foreign_or_newer_snapshot_is_refused_by_name() {
         refused(4, 9),
         (
             "format",
-            "its format is 9, this program reads 1: restore it with the program that wrote it".to_owned()
+            "its format is 9, this program reads 2: restore it with the program that wrote it".to_owned()
         )
     );
     assert_eq!(refused(6, 99).0, "engine");

@@ -1,6 +1,7 @@
 //! Measurements against a peer or a bound, in one run, on a real cluster: the worker's path next to a bare consumer on
 //! the same topics, the memory of a series, and the time from a decision to a reader; and in memory alone what a snapshot costs.
 
+pub mod baselines;
 pub mod catchup;
 pub mod latency;
 pub mod load;

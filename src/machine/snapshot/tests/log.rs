@@ -206,7 +206,8 @@ impl Maker {
         let keep = self.dice.one_of(&["0s", "1m"]);
         let limit = self.dice.one_of(&[0, 0, 5]);
         let window = self.dice.one_of(&["1m", "3m", "6m"]);
-        let mut text = format!(
+        let mut text = self.baselines();
+        text += &format!(
             "groups:\n- name: first\n  interval: 30s\n  limit: {limit}\n  labels: {{team: t}}\n  rules:\n\
              \x20 - {{alert: High, expr: a > 2, for: {hold}, keep_firing_for: {keep}, labels: {{l: '{{{{ $labels.host }}}}'}}}}\n\
              \x20 - {{alert: Check, expr: check_status >= 2, annotations: {{s: '{{{{ $value }}}}'}}}}\n\
@@ -215,8 +216,30 @@ impl Maker {
         if !self.dice.once_in(3) {
             text += &format!("  - {{alert: Moves, expr: 'changes(b[{window}]) > 1', for: 30s}}\n");
         }
+        if self.dice.once_in(2) {
+            text += "  - {alert: Odd, expr: 'n:score > 1 or n:moving:samples > 3', for: 30s}\n";
+        }
         if !self.dice.once_in(3) {
             text += "  - {alert: Both, expr: 'a + on (host) b > 1'}\n";
+        }
+        text
+    }
+
+    /// Some that an edit leaves as they are, and some that it changes.
+    fn baselines(&mut self) -> String {
+        let min_samples = self.dice.one_of(&[1, 2]);
+        let panes = self.dice.one_of(&[3, 3, 5]);
+        let weight = self.dice.one_of(&[0, 1, 1]);
+        let mut text = "baselines:\n".to_owned();
+        if self.dice.once_in(2) {
+            text += "- {name: rise, series: b, kind: counter, models: [{model: ewma, decay: 0.7}]}\n";
+        }
+        if !self.dice.once_in(4) {
+            text += &format!(
+                "- name: n\n  series: '{{__name__=~\"a|c\"}}'\n  min_samples: {min_samples}\n  models:\n\
+                 \x20 - {{model: moving, window: 15m, panes: {panes}, weight: {weight}}}\n\
+                 \x20 - {{model: seasonal, season: day, bucket: 5m, tz: Asia/Kolkata, weight: 2}}\n"
+            );
         }
         text
     }

@@ -27,6 +27,8 @@ struct Seen {
     kept_firing: usize,
     unauthentic: u64,
     notices: usize,
+    watched: usize,
+    scores: usize,
 }
 
 impl Seen {
@@ -48,6 +50,9 @@ impl Seen {
         self.unauthentic += summary.unauthentic.values().sum::<u64>();
         self.notices += machine.notices.0.len();
         self.outputs += machine.outputs.len();
+        let series = || machine.store.pages().iter().map(|(_, series)| series);
+        self.watched += series().filter(|series| !series.watch.slots().is_empty()).count();
+        self.scores += series().filter(|series| series.labels.get("__name__") == "n:score").count();
         self.evaluation_failures += summary.evaluation_failures;
     }
 }
@@ -101,6 +106,8 @@ fn a_machine_restored_at_any_record_goes_on_as_the_one_that_never_stopped() {
         seen.kept_firing > 100,
         seen.unauthentic > 100,
         seen.notices > 100,
+        seen.watched > 300,
+        seen.scores > 100,
     ];
-    assert_eq!(enough, [true; 12], "the logs are too quiet: {seen:?}");
+    assert_eq!(enough, [true; 14], "the logs are too quiet: {seen:?}");
 }
