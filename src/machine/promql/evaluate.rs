@@ -108,7 +108,7 @@ impl<'a> Evaluation<'a> {
             Node::Number(value) => Ok(Operand::Scalar(*value)),
             Node::Text(bytes) => Ok(Operand::Text(bytes.clone())),
             Node::Time => Ok(Operand::Scalar(self.now())),
-            Node::ToScalar(vector) => self.to_scalar(vector).map(Operand::Scalar),
+            Node::ToScalar(vector) => self.only_value(vector).map(Operand::Scalar),
             Node::Ranges(ranged) => self.ranges(ranged).map(Operand::Ranges),
             Node::Binary(binary) => self.binary(binary),
             Node::Negate(inner) => self.negated(inner),
@@ -138,7 +138,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    fn to_scalar(&mut self, vector: &'a Node) -> Result<f64, EvalFault> {
+    fn only_value(&mut self, vector: &'a Node) -> Result<f64, EvalFault> {
         Ok(match &self.vector(vector)?[..] {
             [item] => item.value,
             [] | [_, _, ..] => f64::NAN,
