@@ -228,7 +228,8 @@ fn keep(dir: &str) {
 fn unexpected(world: &World) -> Vec<String> {
     let explained = |line: &String| {
         // The second process of one id says why it does not run; a foreign transaction is what 45 is about.
-        (line.contains("stopped: ") && line.contains("is taken: a worker of")) || line.contains("a transaction is open")
+        (line.contains("stopped: ") && line.contains("is taken: a worker of"))
+            || line.contains("a transaction is open")
     };
     let found: Vec<String> = world.errors().into_iter().filter(|line| !explained(line)).collect();
     let more = found.len().saturating_sub(10);

@@ -183,6 +183,13 @@ impl Plan {
         self.leaves.iter().map(interest).collect()
     }
 
+    /// Whether it is an instant selector by itself, at the time of the evaluation.
+    #[must_use]
+    pub fn is_selector(&self) -> bool {
+        let now = |leaf: &Leaf| leaf.at.is_none() && leaf.offset_ms == 0;
+        matches!(self.root, node::Node::Instant(_)) && self.leaves.iter().all(now)
+    }
+
     /// Tells the plan what its interests are called in the store: the ids that [`Store::set_interests`] gave for them.
     pub fn bind(&mut self, selections: &[SelectionId]) {
         assert_eq!(selections.len(), self.leaves.len(), "one selection for each interest of the plan");

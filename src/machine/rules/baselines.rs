@@ -28,7 +28,6 @@ use crate::machine::baseline::{Baseline, Direction, Guards, Learns, Model};
 use crate::machine::promql::Plan;
 use crate::machine::series::Selector;
 use crate::wire::yaml::{Node, Place, Value, suggestion};
-use promql_parser::parser::{Expr, VectorSelector};
 use std::collections::BTreeSet;
 
 const KEYS: [&str; 10] = [
@@ -112,22 +111,17 @@ fn selector<'a>(reader: &mut Reader<'a>, place: Place, node: Option<&'a Node>) -
             return None;
         }
     };
-    let bare = |selector: &VectorSelector| selector.offset.is_none() && selector.at.is_none();
-    match promql_parser::parser::parse(text) {
-        Ok(Expr::VectorSelector(selector)) if bare(&selector) => {
-            plan.interests().pop().map(|interest| interest.selector)
-        }
-        Ok(_) | Err(_) => {
-            reader.fault(
-                node.place,
-                format!(
-                    "series is {text:?}; it is a selector by itself, such as logins{{site=\"ee\"}}. A baseline over an \
-                     expression looks at what a recording rule makes of it"
-                ),
-            );
-            None
-        }
+    if !plan.is_selector() {
+        reader.fault(
+            node.place,
+            format!(
+                "series is {text:?}; it is a selector by itself, such as logins{{site=\"ee\"}}. A baseline over an \
+                 expression looks at what a recording rule makes of it"
+            ),
+        );
+        return None;
     }
+    plan.interests().pop().map(|interest| interest.selector)
 }
 
 fn guards<'a>(reader: &mut Reader<'a>, fields: &Fields<'a>) -> Guards {

@@ -112,3 +112,94 @@ fn a_fault_in_a_template_has_its_place() {
         "{found:?}"
     );
 }
+
+#[test]
+fn a_baseline_is_read_with_its_defaults() {
+    use crate::machine::baseline::{Direction, Guards, Learns};
+    let compiled = load_one("baselines:\n- {name: n, series: 'a{b!=\"c\"}'}\n").expect("it is fine");
+    let baseline = &compiled.baselines[0];
+    assert_eq!((baseline.name.as_str(), baseline.counter, baseline.guards), ("n", false, Guards::default()));
+    let model = &baseline.models[0];
+    assert_eq!((model.name.as_str(), model.weight), ("moving", 1.0));
+    assert_eq!(model.learns, Learns::Moving { pane_ms: 300_000, panes: 12 });
+    assert_eq!((baseline.models.len(), compiled.zones()), (1, None));
+
+    let text = "baselines:\n- name: n\n  series: a\n  kind: counter\n  detection_direction: below_expected\n  min_samples: \
+                20\n  models:\n  - {model: moving, name: short, window: 10m, panes: 5, weight: 0.5}\n  - {model: moving}\n  \
+                - {model: ewma, decay: 0.9, clip: 2}\n  - {model: seasonal, tz: Europe/Tallinn, bucket: 15m}\n";
+    let compiled = load_one(text).expect("it is fine");
+    let baseline = &compiled.baselines[0];
+    let names: Vec<&str> = baseline.models.iter().map(|model| model.name.as_str()).collect();
+    assert_eq!(names, ["short", "moving", "ewma", "seasonal"]);
+    assert_eq!(baseline.models[0].learns, Learns::Moving { pane_ms: 120_000, panes: 5 });
+    assert_eq!(baseline.models[2].learns, Learns::Ewma { decay: 0.9, clip: 2.0 });
+    assert_eq!(
+        (baseline.guards.detection_direction, baseline.guards.min_samples),
+        (Direction::BelowExpected, 20)
+    );
+    assert!(baseline.counter && compiled.zones().is_some_and(|release| release.starts_with("20")));
+}
+
+#[test]
+fn what_is_wrong_with_a_baseline_is_said_with_its_place() {
+    let table = [
+        ("name: n, series: a, min_sample: 3", "disk.yaml:2:24: unknown key \"min_sample\" in a baseline"),
+        ("name: n, series: a, min_sample: 3", "did you mean min_samples?"),
+        ("name: n", "a baseline has a selector, `series`; this one has none"),
+        ("series: a", "a baseline has a name"),
+        ("name: 1n, series: a", "\"1n\" is none"),
+        ("name: n, series: 'a{'", "series: "),
+        ("name: n, series: 'rate(a[5m])'", "it is a selector by itself"),
+        ("name: n, series: 'a offset 5m'", "it is a selector by itself"),
+        (
+            "name: n, series: a, kind: conter",
+            "2:30: kind is \"conter\"; known are gauge, counter; did you mean counter?",
+        ),
+        ("name: n, series: a, min_samples: 0", "it is a whole number from 1 to 1000000"),
+        ("name: n, series: a, scale_floor: -1", "scale_floor is \"-1\"; it is a number from 0"),
+        ("name: n, series: a, scale_floor: NaN", "it is a number from 0"),
+        ("name: n, series: a, models: []", "a baseline has at least one model"),
+        ("name: n, series: a, models: [{window: 5m}]", "a model says which, `model`: moving, seasonal, ewma"),
+        ("name: n, series: a, models: [{model: movin}]", "did you mean moving?"),
+        (
+            "name: n, series: a, models: [{model: moving, decay: 1}]",
+            "unknown key \"decay\" in a moving model",
+        ),
+        ("name: n, series: a, models: [{model: moving, window: 5s}]", "no less than 1s"),
+        ("name: n, series: a, models: [{model: moving, panes: 1}]", "it is a whole number from 2 to 60"),
+        ("name: n, series: a, models: [{model: moving, weight: 0}]", "every model has weight 0"),
+        (
+            "name: n, series: a, models: [{model: moving}, {model: moving}]",
+            "two models are called \"moving\"",
+        ),
+        ("name: n, series: a, models: [{model: ewma, decay: 1}]", "it is a number above 0 and below 1"),
+        ("name: n, series: a, models: [{model: seasonal, bucket: 7m}]", "it divides a day"),
+        (
+            "name: n, series: a, models: [{model: seasonal, tz: Europe/Talinn}]",
+            "did you mean Europe/Tallinn?",
+        ),
+        ("name: n, series: a, models: [{model: seasonal, season: month}]", "known are week, day"),
+    ];
+    for (baseline, words) in table {
+        let found = faults(&format!("baselines:\n- {{{baseline}}}\n"));
+        assert!(found.iter().any(|fault| fault.contains(words)), "{baseline}: {found:#?}");
+    }
+    let twice = faults("baselines:\n- {name: n, series: a}\n- {name: n, series: b}\n");
+    assert_eq!(twice, ["disk.yaml:3:3: another baseline writes n:expected as well: give one another name"]);
+    assert_eq!(
+        faults("baseline: []\n"),
+        [
+            "disk.yaml:1:1: unknown key \"baseline\" in a rule file; known are baselines, groups; did you mean baselines?"
+        ]
+    );
+}
+
+/// The README's example, as it stands there.
+#[test]
+fn the_readme_shows_baselines_that_load() {
+    let readme = include_str!("../../../README.md");
+    let from = readme.find("    baselines:").expect("the example is there");
+    let example: Vec<&str> = readme[from..].lines().map_while(|line| line.strip_prefix("    ")).collect();
+    let compiled = load_one(&example.join("\n")).expect("it loads");
+    assert_eq!((compiled.baselines[0].models.len(), compiled.groups[0].rules.len()), (3, 1));
+}
