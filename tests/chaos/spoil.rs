@@ -86,8 +86,17 @@ pub fn snapshots(world: &mut World, fault: &Fault) -> Result<(), String> {
     let length = |log: &str| std::fs::metadata(log).map_or(0, |about| about.len());
     let before = usize::try_from(length(&log)).unwrap_or(0);
     world.kill_worker(number);
+    // The clock that an earlier fault gave it is not what this one is about.
+    world.workers[number].environment.clear();
     world.start_worker(number);
     world.ready(NEXT_SNAPSHOT)?;
+    let start = Instant::now();
+    while world.roles(number).is_empty() {
+        if start.elapsed() > NEXT_SNAPSHOT {
+            return Err(format!("{} hosts nothing", world.workers[number].id));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
     let text = std::fs::read(&log).map_err(|why| format!("{log}: {why}"))?;
     let said = String::from_utf8_lossy(text.get(before..).unwrap_or_default()).into_owned();
     // What is not there cannot be refused.
