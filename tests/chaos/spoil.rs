@@ -53,10 +53,16 @@ fn damage(file: &Path, how: &str) -> std::io::Result<()> {
 /// Spoils the newest snapshot of every partition, then kills a worker that must do without them.
 pub fn snapshots(world: &mut World, fault: &Fault) -> Result<(), String> {
     let count = world.plan.partitions;
-    let newest: Vec<(PathBuf, i64)> = (0..count)
-        .map(|partition| newest(world, partition))
-        .collect::<Option<_>>()
-        .ok_or("no snapshot yet")?;
+    let start = Instant::now();
+    let newest: Vec<(PathBuf, i64)> = loop {
+        match (0..count).map(|partition| newest(world, partition)).collect::<Option<_>>() {
+            Some(newest) => break newest,
+            None if start.elapsed() > NEXT_SNAPSHOT => {
+                return Err("no snapshot of every partition".to_owned());
+            }
+            None => std::thread::sleep(Duration::from_millis(200)),
+        }
+    };
     let spoilt: std::io::Result<()> = newest.iter().enumerate().try_for_each(|(at, (folder, _))| {
         match fault.code.as_str() {
             "snapshot_missing" => std::fs::remove_dir_all(folder),
