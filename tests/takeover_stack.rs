@@ -34,7 +34,7 @@ fn print(what: &str, mut took: Vec<Duration>) {
 
 /// Ends the primary of most partitions so many times, and reads on until its successor has written an alert.
 fn rounds(test: &str, count: usize, end: impl Fn(&mut Process)) -> Vec<Duration> {
-    let mut rig = Rig::start(test, "2s");
+    let mut rig = Rig::start(test, "2s", Duration::from_millis(50));
     let mut reader = Reader::start(&rig.config);
     let all = usize::try_from(PARTITIONS).expect("a few");
     reader.read("alerts on every partition", |seen| {

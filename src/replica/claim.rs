@@ -6,6 +6,9 @@
 //! shows another primary, when a transition stays unseen for longer than the takeover bound (the standalone worker is
 //! dead or stuck), or when not even its heartbeat has been seen for [`CLAIM_MS`].
 //!
+//! A primary may learn of a claim only when it starts over after a slow or failed commit, by reading back: it has fenced the
+//! claim's holder then, who comes back after its back-off, and stands back all the same.
+//!
 //! A primary that is fenced keeps its lock until it sees who came after it: given back at once, the lock would call the
 //! next standby into a duel with a successor whose first marker is not out yet. While a claim is held it keeps the lock
 //! for the same reason.
@@ -26,6 +29,8 @@ pub(super) const LOCK_KEPT_MS: i64 = 2_000;
 pub(super) struct Claim {
     /// Epoch of the newest marker, and when it was last seen, if that is a claim.
     held: Option<(i64, i64)>,
+    /// Epoch of the newest claim that this replica has risen over.
+    overruled: i64,
 }
 
 impl Claim {
@@ -35,6 +40,16 @@ impl Claim {
             return;
         }
         self.held = (marker.lock_czxid == LOCK_CLAIMED).then_some((marker.epoch, now_ms));
+    }
+
+    /// This replica rises: what it knows of a claim does not keep it back any more.
+    pub(super) fn overrule(&mut self) {
+        self.overruled = self.held.map_or(self.overruled, |(epoch, _)| epoch);
+    }
+
+    /// Whether it was made after this replica rose.
+    pub(super) fn is_new(&self) -> bool {
+        self.held.is_some_and(|(epoch, _)| epoch > self.overruled)
     }
 
     /// Whether another worker holds the partition by an operator's word.

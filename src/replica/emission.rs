@@ -50,10 +50,14 @@ impl Replica {
         }
         if let Some(marker) = marker {
             self.look(marker, actions);
+            self.claim.see(marker, self.now_ms);
             self.adopt(marker, actions);
         }
         if let Some(reason) = self.unfit() {
             return self.refuse(reason, actions);
+        }
+        if self.is_claimed() && self.claim.is_new() {
+            return self.step_back(Reason::Claimed, BACKOFF_MS, actions);
         }
         if self.has_forgotten() {
             self.ask_rederive(actions);

@@ -151,6 +151,7 @@ impl Replica {
             return;
         }
         self.overrode_lock = self.lock == Lock::Theirs;
+        self.claim.overrule();
         self.rising = true;
         self.promote(reason, actions);
     }

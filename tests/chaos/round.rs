@@ -13,23 +13,13 @@ const RECOVER: Duration = Duration::from_secs(60);
 /// How long the world may take to come to rest.
 const REST: Duration = Duration::from_secs(60);
 
-/// Played only where it is asked for (`--only 30`): a worker that was stopped past its group's session and is killed as it
-/// comes back was seen to hang in the group's join for good, and its zone hosts half of the partitions then. Until that
-/// is mended, a round with it would fail, and should.
-pub const ON_DEMAND: &str = "log_cut";
-
-/// Each fault but [`ON_DEMAND`] once, in an order drawn from the seed, then such as move primaries until there are `count`; `only` those
-/// of these numbers, if any are given.
+/// Each fault once, in an order drawn from the seed, then such as move primaries until there are `count`; `only` those of
+/// these numbers, if any are given.
 pub fn draw(seed: u64, count: usize, only: &[u32], partitions: u64) -> Vec<Fault> {
     let mut random = Random::new(seed);
-    let wanted = |code: &str, number: u32| {
-        if only.is_empty() { code != ON_DEMAND } else { only.contains(&number) }
-    };
-    let mut codes: Vec<&str> = faults::CATALOGUE
-        .iter()
-        .filter(|(code, number, _)| wanted(code, *number))
-        .map(|(code, ..)| *code)
-        .collect();
+    let wanted = |number: u32| only.is_empty() || only.contains(&number);
+    let mut codes: Vec<&str> =
+        faults::CATALOGUE.iter().filter(|(_, number, _)| wanted(*number)).map(|(code, ..)| *code).collect();
     for at in (1..codes.len()).rev() {
         codes.swap(at, usize::try_from(random.below(at as u64 + 1)).unwrap_or(0));
     }

@@ -22,13 +22,12 @@ pub const PARTITIONS: i32 = 4;
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Every series changes its state at every other grid point.
-const RULES: &str = "
-groups:
-- name: flips
-  interval: 50ms
-  rules:
-  - {alert: Flip, expr: flip > 0}
-";
+fn rules(grid: Duration) -> String {
+    format!(
+        "groups: [{{name: flips, interval: {}ms, rules: [{{alert: Flip, expr: flip > 0}}]}}]\n",
+        grid.as_millis()
+    )
+}
 
 /// Two workers in two zones, and a load.
 pub struct Rig {
@@ -48,7 +47,8 @@ pub struct Running {
 }
 
 impl Rig {
-    pub fn start(test: &str, takeover_after: &str) -> Self {
+    /// Rules are evaluated, and change their minds, each `grid`.
+    pub fn start(test: &str, takeover_after: &str, grid: Duration) -> Self {
         let cluster = format!("takeover-{test}-{}-{}", std::process::id(), now_ms());
         let scratch = Scratch::new(&format!("takeover-{test}"));
         let text = format!(
@@ -63,7 +63,7 @@ impl Rig {
         let file = scratch.write("bellwether.yaml", &text);
         let config = config::load(&[("rig".to_owned(), text)], &|_| None).expect("a sound configuration");
         succeed(&["--config", &file, "topics", "apply"]);
-        let rules = scratch.write("rules.yaml", RULES);
+        let rules = scratch.write("rules.yaml", &rules(grid));
         succeed(&["--config", &file, "rules", "apply", &rules]);
         let stop = Arc::new(AtomicBool::new(false));
         let mut rig = Self { config, file, scratch, workers: Vec::new(), stop, load: None };
@@ -75,7 +75,7 @@ impl Rig {
         for worker in &rig.workers {
             ready(worker);
         }
-        rig.load = Some(load(&rig.config, Arc::clone(&rig.stop)));
+        rig.load = Some(load(&rig.config, grid / 2, Arc::clone(&rig.stop)));
         rig
     }
 
@@ -114,8 +114,8 @@ fn ready(worker: &Running) {
     });
 }
 
-/// Each partition gets a batch of two samples every 25 ms.
-fn load(config: &Config, stop: Arc<AtomicBool>) -> JoinHandle<()> {
+/// Each partition gets a batch of two samples at this pace.
+fn load(config: &Config, pace: Duration, stop: Arc<AtomicBool>) -> JoinHandle<()> {
     let producer: BaseProducer = client(config, "load").set("linger.ms", "0").create().expect("a producer");
     let topic = Topics::new(&config.kafka.topic_prefix).observations;
     std::thread::spawn(move || {
@@ -137,9 +137,9 @@ fn load(config: &Config, stop: Arc<AtomicBool>) -> JoinHandle<()> {
                 producer.send(record).map_err(|(fault, _)| fault).expect("room in the queue");
             }
             producer.poll(Duration::ZERO);
-            std::thread::sleep(Duration::from_millis(25));
+            std::thread::sleep(pace);
         }
-        producer.flush(Duration::from_secs(10)).expect("Kafka takes the load");
+        producer.flush(LIMIT).expect("Kafka takes the load");
     })
 }
 

@@ -9,7 +9,10 @@
 //! derives. Checked at the end, when faults have stopped: everything is out, and the last marker's hash is right.
 //! Three planted bugs show that the model can tell.
 
+mod log;
+
 use super::*;
+use log::{Entry, Log};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
@@ -25,58 +28,6 @@ enum Plant {
     KeepProducer,
     /// A process begins at the newest snapshot, although nobody emitted what it has swallowed.
     NewestSnapshot,
-}
-
-#[derive(Clone)]
-enum Entry {
-    Transition(i64, Vec<u8>),
-    Marker(Box<Marker>),
-}
-
-/// Alerts partition and transaction coordinator.
-#[derive(Default)]
-struct Log {
-    producer_epoch: u32,
-    open: Option<Vec<Entry>>,
-    committed: Vec<Entry>,
-    /// Copies of an EndTxn (commit) still in the network, by the epoch that they carry.
-    strays: Vec<u32>,
-}
-
-impl Log {
-    fn init(&mut self) -> u32 {
-        self.open = None;
-        self.producer_epoch += 1;
-        self.producer_epoch
-    }
-
-    fn produce(&mut self, epoch: u32, begun: bool, entry: Entry) -> Result<(), Failure> {
-        if epoch != self.producer_epoch {
-            return Err(Failure::Fenced);
-        }
-        match &mut self.open {
-            Some(open) => open.push(entry),
-            // Brokers verify that a transaction is open for a producer that says that it has begun.
-            None if begun => return Err(Failure::Broken),
-            None => self.open = Some(vec![entry]),
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, epoch: u32) -> Result<(), Failure> {
-        if epoch != self.producer_epoch {
-            return Err(Failure::Fenced);
-        }
-        self.committed.extend(self.open.take().unwrap_or_default());
-        Ok(())
-    }
-
-    fn last_marker(&self) -> Option<Box<Marker>> {
-        self.committed.iter().rev().find_map(|entry| match entry {
-            Entry::Marker(marker) => Some(marker.clone()),
-            Entry::Transition(..) => None,
-        })
-    }
 }
 
 enum Work {

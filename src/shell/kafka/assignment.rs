@@ -8,6 +8,11 @@
 //! Membership is static (`group.instance.id` is the worker's id): a worker that is killed and comes back within
 //! [`SESSION_TIMEOUT`] finds its partitions where they were, and nobody else has rebuilt them in between. A planned
 //! stop leaves the group, so that the others take over at once.
+//!
+//! The assignor is `range`: members in the order of their ids, so that the same members always host the same partitions.
+//! Not `cooperative-sticky`: that moves a partition in two rebalances, and the broker answers a static member who comes back
+//! from the last one. Where everyone is killed between the two, a partition belongs to nobody for good (tests/chaos met it). `range`
+//! asks every member to give up all it has at each rebalance, and [`Giving::WhenReplaced`] does not until the answer is there.
 
 use super::{KafkaError, client};
 use crate::config::Config;
@@ -17,9 +22,9 @@ use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError as ClientError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -41,6 +46,15 @@ pub enum GroupEvent {
     Revoked(Vec<i32>),
     /// Another process has joined with this worker's id: this one is out for good. Stop hosting.
     Fenced,
+}
+
+/// When a member lets go of what a rebalance may give to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Giving {
+    /// As soon as the rebalance begins: for work that two must not do at a time.
+    AtOnce,
+    /// When the rebalance has given it to another: for work that a fence keeps apart, and that is dear to begin anew.
+    WhenReplaced,
 }
 
 /// Name of the consumer group of a zone.
@@ -78,6 +92,7 @@ impl Assignment {
     pub fn start(
         config: &Config,
         topic: &str,
+        giving: Giving,
         applied: Arc<Applied>,
         readiness: Arc<Readiness>,
         events: Sender<GroupEvent>,
@@ -86,7 +101,9 @@ impl Assignment {
         readiness.not_ready(CONDITION, format!("joining consumer group {group}"));
         let context = GroupContext {
             topic: topic.to_owned(),
-            hosted: Mutex::default(),
+            giving,
+            assigned: Mutex::default(),
+            told: Mutex::default(),
             applied,
             readiness: Arc::clone(&readiness),
             events,
@@ -95,7 +112,7 @@ impl Assignment {
         let consumer: BaseConsumer<GroupContext> = client(config, "group")
             .set("group.id", &group)
             .set("group.instance.id", &config.worker)
-            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("partition.assignment.strategy", "range")
             .set("session.timeout.ms", SESSION_TIMEOUT.as_millis().to_string())
             .set("heartbeat.interval.ms", "2000")
             .set("enable.auto.commit", "false")
@@ -181,7 +198,7 @@ fn leave(consumer: &BaseConsumer<GroupContext>) {
     // A static member says goodbye on `unsubscribe`, not on close.
     consumer.unsubscribe();
     let deadline = clock::monotonic() + LEAVE_WITHIN;
-    while !consumer.context().hosted().is_empty() && clock::monotonic() < deadline {
+    while !consumer.context().assigned().is_empty() && clock::monotonic() < deadline {
         let _ = consumer.poll(Duration::from_millis(20));
     }
     // The request is on its way when the last partition is unassigned; this lets it out before the client goes.
@@ -191,25 +208,42 @@ fn leave(consumer: &BaseConsumer<GroupContext>) {
 /// What librdkafka calls back into, on the group's thread.
 struct GroupContext {
     topic: String,
-    /// Partition to the offset that was committed last; `i64::MIN` where none was.
-    hosted: Mutex<BTreeMap<i32, i64>>,
+    giving: Giving,
+    /// By the group's last answer: partition to the offset that was committed last; `i64::MIN` where none was.
+    assigned: Mutex<BTreeMap<i32, i64>>,
+    /// What the host thread believes that it hosts.
+    told: Mutex<BTreeSet<i32>>,
     applied: Arc<Applied>,
     readiness: Arc<Readiness>,
     events: Sender<GroupEvent>,
 }
 
 impl GroupContext {
-    fn hosted(&self) -> std::sync::MutexGuard<'_, BTreeMap<i32, i64>> {
-        self.hosted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn assigned(&self) -> MutexGuard<'_, BTreeMap<i32, i64>> {
+        self.assigned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the host thread what differs from what it has been told.
+    fn tell(&self, now: &BTreeSet<i32>) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let revoked: Vec<i32> = told.difference(now).copied().collect();
+        let assigned: Vec<i32> = now.difference(&told).copied().collect();
+        told.clone_from(now);
+        if !revoked.is_empty() {
+            let _ = self.events.send(GroupEvent::Revoked(revoked));
+        }
+        if !assigned.is_empty() {
+            let _ = self.events.send(GroupEvent::Assigned(assigned));
+        }
     }
 
     /// Commits what has been applied since the last time. Asynchronous: the answer comes to `commit_callback`.
     fn commit(&self, consumer: &BaseConsumer<Self>) {
-        let mut hosted = self.hosted();
-        let applied = self.applied.of(hosted.keys().copied());
+        let mut assigned = self.assigned();
+        let applied = self.applied.of(assigned.keys().copied());
         let mut list = TopicPartitionList::new();
         for (partition, next) in applied {
-            if hosted.insert(partition, next) != Some(next)
+            if assigned.insert(partition, next) != Some(next)
                 && let Err(fault) = list.add_partition_offset(&self.topic, partition, Offset::Offset(next))
             {
                 tracing::warn!(%fault, partition, next, "offset not committed");
@@ -232,12 +266,14 @@ impl ClientContext for GroupContext {
 impl ConsumerContext for GroupContext {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(list) = rebalance {
-            let partitions = partitions(list);
             if !consumer.assignment_lost() {
                 self.commit(consumer);
             }
-            self.hosted().retain(|partition, _| !partitions.contains(partition));
-            let _ = self.events.send(GroupEvent::Revoked(partitions));
+            let revoked = partitions(list);
+            self.assigned().retain(|partition, _| !revoked.contains(partition));
+            if self.giving == Giving::AtOnce {
+                self.tell(&self.assigned().keys().copied().collect());
+            }
         }
     }
 
@@ -247,10 +283,10 @@ impl ConsumerContext for GroupContext {
                 if let Err(fault) = consumer.pause(list) {
                     tracing::warn!(%fault, "the group's own consumer could not be paused: it fetches in vain");
                 }
-                let partitions = partitions(list);
-                self.hosted().extend(partitions.iter().map(|partition| (*partition, i64::MIN)));
+                let assigned = partitions(list);
+                self.assigned().extend(assigned.iter().map(|partition| (*partition, i64::MIN)));
                 self.readiness.ready(CONDITION);
-                let _ = self.events.send(GroupEvent::Assigned(partitions));
+                self.tell(&assigned);
             }
             Rebalance::Revoke(_) => {}
             Rebalance::Error(fault) => tracing::warn!(%fault, "group's rebalance"),
@@ -260,12 +296,12 @@ impl ConsumerContext for GroupContext {
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
         if let Err(fault) = result {
             // The next commit, a second later, carries these offsets too or later ones.
-            self.hosted().values_mut().for_each(|committed| *committed = i64::MIN);
+            self.assigned().values_mut().for_each(|committed| *committed = i64::MIN);
             tracing::debug!(%fault, "offsets not committed");
         }
     }
 }
 
-fn partitions(list: &TopicPartitionList) -> Vec<i32> {
+fn partitions(list: &TopicPartitionList) -> BTreeSet<i32> {
     list.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect()
 }

@@ -59,8 +59,8 @@ pub enum Delivery {
 pub enum BrokenLog {
     /// Retention or an operator took records away that were not read yet, or the log was cut back.
     #[error(
-        "the next record to read is offset {next}, but the log holds {low} to {high}. Records are lost to this worker: \
-         restart it to rebuild from the beginning of retention, and raise kafka.observations_retention if that was too short"
+        "the next record to read is offset {next}, but the log holds {low} to {high}: the partition goes on from a snapshot \
+         that the log still reaches. If retention took the records, raise kafka.observations_retention"
     )]
     OutOfRange {
         /// Offset that was to be read next.

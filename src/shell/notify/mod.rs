@@ -20,7 +20,7 @@ mod store;
 
 use crate::config::Config;
 use crate::shell::http::Readiness;
-use crate::shell::kafka::assignment::{Applied, Assignment};
+use crate::shell::kafka::assignment::{Applied, Assignment, Giving};
 use crate::shell::kafka::{KafkaError, Topics};
 use crate::shell::receiver::Receivers;
 use crate::shell::thread;
@@ -98,8 +98,14 @@ impl Notifier {
         let mut member = config.clone();
         member.zone = "notify".to_owned();
         member.worker = format!("{}-notify", config.worker);
-        let assignment =
-            Assignment::start(&member, &topics.alerts, Arc::clone(&applied), Arc::clone(readiness), events)?;
+        let assignment = Assignment::start(
+            &member,
+            &topics.alerts,
+            Giving::AtOnce,
+            Arc::clone(&applied),
+            Arc::clone(readiness),
+            events,
+        )?;
         let (stop, stopped) = channel();
         let readiness = Arc::clone(readiness);
         let thread = thread::spawn("notify", move || host.run(&stopped, assignment, &applied, &readiness))

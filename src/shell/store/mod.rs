@@ -13,6 +13,7 @@
 
 mod directory;
 mod s3;
+mod server_clock;
 
 use crate::config;
 use crate::shell::clock;

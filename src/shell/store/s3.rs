@@ -1,6 +1,7 @@
 //! Objects in a bucket of S3, or of a server that speaks like it: path style, no checksums that only AWS knows, every
 //! time bounded, retries our own (a retried write has to know that its first attempt may have been stored).
 
+use super::server_clock::ServerClock;
 use super::{LISTED_MAX, Listed, Patience, StoreError};
 use crate::config;
 use aws_sdk_s3::Client;
@@ -28,6 +29,7 @@ pub(super) struct S3 {
     bucket: String,
     prefix: String,
     patience: Patience,
+    clock: ServerClock,
 }
 
 impl std::fmt::Debug for S3 {
@@ -57,8 +59,9 @@ impl S3 {
             .enable_all()
             .build()
             .map_err(|fault| StoreError::System { why: fault.to_string() })?;
-        let client = runtime.block_on(client(config, patience));
-        Ok(Self { runtime, client, url: config.url.clone(), bucket, prefix, patience })
+        let clock = ServerClock::default();
+        let client = runtime.block_on(client(config, patience, clock.clone()));
+        Ok(Self { runtime, client, url: config.url.clone(), bucket, prefix, patience, clock })
     }
 
     /// The object's name within the bucket.
@@ -95,11 +98,17 @@ impl S3 {
         })
     }
 
-    /// Sorts a failed attempt. `status` is none where there was no answer at all.
-    fn sort(&self, doing: &dyn Fn() -> String, status: Option<u16>, why: String) -> Fault {
-        match status {
+    /// Sorts a failed attempt.
+    fn sort<E>(&self, doing: &dyn Fn() -> String, fault: &SdkError<E>) -> Fault
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let why = words(fault);
+        match status(fault) {
             // 409: another conditional write of that name is under way. 429: slow down. 5xx: the server's own trouble.
+            // None: there was no answer at all.
             None | Some(408 | 409 | 425 | 429 | 500..=599) => Fault::Passing(why),
+            Some(_) if self.clock.learn(fault) => Fault::Passing(why),
             Some(_) => Fault::Final(StoreError::Refused { url: self.url.clone(), doing: doing(), why }),
         }
     }
@@ -116,7 +125,7 @@ impl S3 {
                 Ok(_) => Ok(true),
                 Err(fault) => match status(&fault) {
                     Some(412) => Ok(false),
-                    status => Err(self.sort(&doing, status, words(&fault))),
+                    _ => Err(self.sort(&doing, &fault)),
                 },
             }
         })
@@ -130,7 +139,7 @@ impl S3 {
             let answer = self.client.get_object().bucket(&self.bucket).key(&name).send().await;
             let mut object = answer.map_err(|fault| match status(&fault) {
                 Some(404) => Fault::Final(StoreError::NotFound { key: key.to_owned() }),
-                status => self.sort(&doing, status, words(&fault)),
+                _ => self.sort(&doing, &fault),
             })?;
             let declared = object.content_length().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0);
             if declared > max {
@@ -158,7 +167,7 @@ impl S3 {
             let page = self.call(&doing, 0, || async {
                 let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(&whole);
                 let answer = request.set_continuation_token(next.clone()).send().await;
-                answer.map_err(|fault| self.sort(&doing, status(&fault), words(&fault)))
+                answer.map_err(|fault| self.sort(&doing, &fault))
             })?;
             for object in page.contents() {
                 let Some(key) = object.key().filter(|key| key.starts_with(&whole)) else { continue };
@@ -185,7 +194,7 @@ impl S3 {
                 Ok(_) => Ok(()),
                 Err(fault) => match status(&fault) {
                     Some(404) => Ok(()),
-                    status => Err(self.sort(&doing, status, words(&fault))),
+                    _ => Err(self.sort(&doing, &fault)),
                 },
             }
         })
@@ -206,7 +215,7 @@ fn words<E: ProvideErrorMetadata + Error + 'static>(fault: &SdkError<E>) -> Stri
     }
 }
 
-async fn client(config: &config::Snapshots, patience: Patience) -> Client {
+async fn client(config: &config::Snapshots, patience: Patience, clock: ServerClock) -> Client {
     let plain = config.endpoint.starts_with("http://");
     let http: SharedHttpClient = if plain {
         aws_smithy_http_client::Builder::new().build_http()
@@ -218,6 +227,7 @@ async fn client(config: &config::Snapshots, patience: Patience) -> Client {
     let mut builder = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .http_client(http.clone())
+        .time_source(clock)
         .force_path_style(true)
         // A restore verifies every byte by BLAKE3; servers other than AWS know few of these checksums.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)

@@ -121,6 +121,16 @@ fn what_passes_is_tried_again_and_what_lasts_is_told() {
 }
 
 #[test]
+fn a_server_of_another_time_is_asked_by_its_own_clock() {
+    let stub = Stub::start(|_, _, _| Some(Fault::Skewed));
+    let store = stub.store();
+    assert_eq!(store.put("k", b"bytes"), Ok(Put::Stored));
+    assert_eq!(stub.count("PUT"), 2, "refused once, then signed by the server's clock");
+    assert_eq!(store.get("k", 9), Ok(b"bytes".to_vec()));
+    assert_eq!(stub.count("GET"), 1, "and from then on");
+}
+
+#[test]
 fn a_write_whose_answer_was_lost_is_found_to_be_ours() {
     for fault in [Fault::DoneAndReset, Fault::Status(409)] {
         let stub = Stub::start(first("PUT", 1, fault));

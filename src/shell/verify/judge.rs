@@ -227,9 +227,14 @@ impl Judge {
             return Ok(());
         }
         self.skip_to(at, marker.seq, marker.input_offset, feed)?;
-        let known = self.begun || self.reached.input_offset >= 0 || self.reached.seq == 0;
         self.begun = true;
-        let reached = &self.reached;
+        let reached = &mut self.reached;
+        if reached.input_offset < 0 && reached.seq == marker.seq && marker.seq > 0 {
+            // A replay from a snapshot knows nothing of its last transition but the hash: the first marker tells the rest.
+            reached.input_offset = marker.input_offset;
+            reached.ordinal = marker.ordinal;
+            reached.rule_set_version = marker.rule_set_version;
+        }
         let mut fields = Vec::new();
         let mut compare = |field: &str, replay: String, topic: String| {
             if replay != topic {
@@ -239,13 +244,10 @@ impl Judge {
         compare("seq", reached.seq.to_string(), marker.seq.to_string());
         if reached.seq == marker.seq {
             compare("running_hash", hex::digits(&reached.hash), hex::digits(&marker.running_hash));
-            // The replay from a snapshot does not know its last transition but for the hash.
-            if known {
-                compare("input_offset", reached.input_offset.to_string(), marker.input_offset.to_string());
-                compare("ordinal", reached.ordinal.to_string(), marker.ordinal.to_string());
-                let (ours, theirs) = (reached.rule_set_version, marker.rule_set_version);
-                compare("rule_set_version", ours.to_string(), theirs.to_string());
-            }
+            compare("input_offset", reached.input_offset.to_string(), marker.input_offset.to_string());
+            compare("ordinal", reached.ordinal.to_string(), marker.ordinal.to_string());
+            let (ours, theirs) = (reached.rule_set_version, marker.rule_set_version);
+            compare("rule_set_version", ours.to_string(), theirs.to_string());
         }
         if !fields.is_empty() {
             let (seq, cause) = (marker.seq, reached.input_offset);

@@ -248,3 +248,27 @@ fn a_range_that_begins_in_the_middle_skims_what_is_before_it() {
     short.truncate(3);
     assert!(!run(judge(), &log, middle, &short, true).is_equal());
 }
+
+#[test]
+fn markers_that_repeat_where_a_snapshot_begins_agree_with_each_other() {
+    let log = log(8);
+    let all = derive(&log);
+    let middle = log.len() / 2;
+    let mut replay = Replay::new(options());
+    log[..middle].iter().for_each(|(position, value)| replay.step(*position, Some(value)));
+    let before = std::iter::from_fn(|| replay.next()).count();
+    assert!(before > 0);
+    let heartbeat = marker(&all[..before], 1);
+    let judged = |second: Marker| {
+        let mut replay = Replay::new(options());
+        log[..middle].iter().for_each(|(position, value)| replay.step(*position, Some(value)));
+        while replay.next().is_some() {}
+        let judge = Judge::from_replay(0, replay, log[middle].0.offset, false);
+        let mut records = vec![AlertRecord::Marker(heartbeat.clone()), AlertRecord::Marker(second)];
+        records.extend(all[before..].iter().map(|next| AlertRecord::Transition(Box::new(next.clone()))));
+        run(judge, &log, middle, &records, true)
+    };
+    assert_eq!(judged(Marker { wall_ms: 60_000, ..heartbeat.clone() }).difference, None);
+    let other = judged(Marker { ordinal: heartbeat.ordinal + 1, ..heartbeat.clone() });
+    assert!(matches!(other.difference, Some(Difference::Marker { at: 1, .. })), "{other:?}");
+}

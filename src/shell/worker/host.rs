@@ -5,7 +5,7 @@ use super::partition::{self, Slot, condition, emission_condition, take};
 use super::standing::{Line, Standing, show_lag};
 use super::{Ending, Shared, Shown};
 use crate::replica::choice;
-use crate::shell::kafka::assignment::{Assignment, GroupEvent};
+use crate::shell::kafka::assignment::{Assignment, Giving, GroupEvent};
 use crate::shell::kafka::topic_id::topic_id;
 use crate::shell::lock::LockService;
 use crate::shell::registry::{Joined, Registry};
@@ -161,6 +161,7 @@ impl Host {
         let joined = Assignment::start(
             &shared.config,
             &shared.topics.observations,
+            Giving::WhenReplaced,
             Arc::clone(&shared.applied),
             Arc::clone(&shared.readiness),
             self.events.clone(),

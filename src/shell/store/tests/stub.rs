@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     Replace,
     /// Listed without the newest object.
     Stale,
+    /// Refused unless the request was signed on this day of 1994: the server's clock stands in that year.
+    Skewed,
 }
 
 /// Method, name, and how many requests of that method came before.
@@ -120,6 +122,7 @@ struct Request {
     key: String,
     query: BTreeMap<String, String>,
     only_new: bool,
+    signed: String,
     body: Vec<u8>,
 }
 
@@ -129,7 +132,7 @@ fn read(stream: &TcpStream) -> Option<Request> {
     reader.read_line(&mut line).ok()?;
     let mut words = line.split(' ');
     let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let (mut length, mut only_new) = (0, false);
+    let (mut length, mut only_new, mut signed) = (0, false, String::new());
     loop {
         let mut header = String::new();
         reader.read_line(&mut header).ok()?;
@@ -137,6 +140,7 @@ fn read(stream: &TcpStream) -> Option<Request> {
         match header.split_once(": ") {
             Some(("content-length", value)) => length = value.parse().ok()?,
             Some(("if-none-match", _)) => only_new = true,
+            Some(("x-amz-date", value)) => value.clone_into(&mut signed),
             Some(("expect", _)) => (&*stream).write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?,
             Some(_) => {}
             None => break,
@@ -148,7 +152,7 @@ fn read(stream: &TcpStream) -> Option<Request> {
     let key = decode(path.strip_prefix("/bucket")?.trim_start_matches('/'));
     let query = query.split('&').filter_map(|pair| pair.split_once('='));
     let query = query.map(|(name, value)| (name.to_owned(), decode(value))).collect();
-    Some(Request { method, key, query, only_new, body })
+    Some(Request { method, key, query, only_new, signed, body })
 }
 
 fn decode(text: &str) -> String {
@@ -179,7 +183,17 @@ fn serve(mut stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
                 return None;
             }
             Some(Fault::Status(status)) => (fault, status, error("Scripted")),
-            Some(Fault::DoneAndReset | Fault::CutBody | Fault::Drip | Fault::Replace | Fault::Stale)
+            Some(Fault::Skewed) if !request.signed.starts_with("19941106t") => {
+                (fault, 403, error("RequestTimeTooSkewed"))
+            }
+            Some(
+                Fault::DoneAndReset
+                | Fault::CutBody
+                | Fault::Drip
+                | Fault::Replace
+                | Fault::Stale
+                | Fault::Skewed,
+            )
             | None => {
                 let (status, body) = act(&mut state, &request, fault);
                 (fault, status, body)
@@ -190,7 +204,11 @@ fn serve(mut stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
         return None;
     }
     let mut out = stream;
-    let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+         Connection: close\r\n\r\n",
+        body.len()
+    );
     out.write_all(head.as_bytes()).ok()?;
     match fault {
         Some(Fault::CutBody) => out.write_all(&body[..body.len() / 2]).ok()?,
