@@ -72,6 +72,14 @@ pub struct Snapshots {
     pub secret_key: Option<Secret>,
 }
 
+impl Snapshots {
+    /// Milliseconds between two cuts of a partition; 0 where no snapshots are taken.
+    #[must_use]
+    pub fn interval_ms(&self) -> i64 {
+        if self.url.is_empty() { 0 } else { i64::try_from(self.interval.as_millis()).unwrap_or(i64::MAX) }
+    }
+}
+
 /// How to reach Kafka, and what `topics apply` creates.
 #[derive(Debug, Clone)]
 pub struct Kafka {

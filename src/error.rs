@@ -42,6 +42,9 @@ pub enum Error {
     /// A measurement in memory.
     #[error(transparent)]
     Bench(#[from] crate::shell::bench::snapshot::CostsFault),
+    /// The bench of rules.
+    #[error(transparent)]
+    RulesBench(#[from] crate::shell::bench::rules::RulesFault),
     /// A file.
     #[error("{path}: {source}")]
     File {
@@ -69,6 +72,7 @@ impl Error {
             Self::Verify(fault) => fault.code(),
             Self::Keys(fault) => fault.code(),
             Self::Bench(fault) => fault.code(),
+            Self::RulesBench(fault) => fault.code(),
             Self::File { .. } => "file",
         }
     }
@@ -89,6 +93,7 @@ impl Error {
             Self::Verify(fault) => fault.is_retryable(),
             Self::Keys(fault) => fault.is_retryable(),
             Self::Bench(fault) => fault.is_retryable(),
+            Self::RulesBench(fault) => fault.is_retryable(),
             Self::File { .. } => false,
         }
     }

@@ -15,7 +15,7 @@ use bellwether::shell::emitter::{
 };
 use bellwether::shell::kafka::{Topics, client};
 use bellwether::shell::lock::{InProcessLocks, LockService};
-use bellwether::shell::registry::{self, Joined, PartitionReport, Registry, WorkerReport};
+use bellwether::shell::registry::{self, Joined, PartitionReport, Registry, Settings, WorkerReport};
 use bellwether::shell::zookeeper::ZooKeeper;
 use bellwether::shell::{clock, telemetry, thread};
 use bellwether::wire::{AlertId, AlertRecord, AlertState, Labels, Reason as AlertReason, Transition};
@@ -391,6 +391,7 @@ fn report(config: &Config, started_ms: i64) -> WorkerReport {
         http: format!("127.0.0.1:{started_ms}"),
         started_ms,
         version: "0".into(),
+        settings: Default::default(),
         partitions: [(3, PartitionReport { role: "primary".into(), seq: started_ms, ..Default::default() })]
             .into(),
     }
@@ -440,4 +441,27 @@ fn a_worker_id_lives_once_and_a_killed_workers_is_free_after_its_session() {
         assert!(clock::monotonic() - begun < 4 * SECOND, "the session was not closed");
     }
     println!("a closed session's nodes are gone after {:?}", clock::monotonic() - begun);
+}
+
+#[test]
+fn a_worker_whose_key_the_others_do_not_believe_stands_by_when_they_do_or_are_gone() {
+    let cluster = format!("foreign-{}", clock::wall_ms());
+    let keeper = |worker: &str| {
+        let config = config(&cluster, worker, &address("BELLWETHER_ZOOKEEPER"));
+        (ZooKeeper::start(&config).expect("a runtime"), config)
+    };
+    let with = |config: &Config, key: &str, trusted: &[&str]| {
+        let trusted = trusted.iter().map(|key| (*key).to_owned()).collect();
+        let settings = Settings { key: key.to_owned(), trusted, snapshot_interval_ms: 0 };
+        WorkerReport { settings, ..report(config, 1) }
+    };
+    let (old_keeper, old) = keeper("a");
+    let first = Registry::join(&old_keeper, SECOND, with(&old, "old", &["old"]));
+    join(&first, |joined| *joined == Joined::Yes);
+    let (keeper, new) = keeper("b");
+    let second = Registry::join(&keeper, SECOND, with(&new, "new", &["old", "new"]));
+    let foreign = |joined: &Joined| matches!(joined, Joined::Foreign(other) if other.worker == "worker-a");
+    join(&second, foreign);
+    first.publish(with(&old, "old", &["old", "new"]));
+    join(&second, |joined| *joined == Joined::Yes);
 }

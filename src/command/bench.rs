@@ -3,6 +3,7 @@
 
 mod baselines;
 mod restore;
+mod rules;
 mod snapshot;
 
 use crate::config::Config;
@@ -46,6 +47,9 @@ enum Only {
     Baselines(baselines::Args),
     /// How fast a state of many series comes back from the snapshot store. Needs snapshots.url, and no Kafka.
     Restore(restore::Args),
+    /// What rule files cost over the series of many hosts: applying samples, one evaluation of all groups, memory. Needs
+    /// no cluster.
+    Rules(rules::Args),
     /// What a snapshot of many series costs the worker, and how fast one is encoded and restored. Needs no cluster.
     Snapshot(snapshot::Args),
 }
@@ -66,6 +70,7 @@ pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
     match &args.only {
         Some(Only::Baselines(args)) => return baselines::run(args),
         Some(Only::Restore(args)) => return restore::run(args, config),
+        Some(Only::Rules(args)) => return rules::run(args),
         Some(Only::Snapshot(args)) => return snapshot::run(args),
         None => {}
     }

@@ -3,8 +3,8 @@
 use super::claim::LOCK_KEPT_MS;
 use super::state::{Lock, Out, Replica};
 use super::{
-    Action, BACKOFF_MS, BACKOFF_MS_MAX, Failure, GIVE_UP_MS, LOCK_ONLY_MS, Reason, Role, SLOW_COMMIT_MS,
-    STOP_MS,
+    Action, BACKOFF_MS, BACKOFF_MS_MAX, FIRST_MARKER_MS, Failure, GIVE_UP_MS, HEARTBEAT_MS, LOCK_ONLY_MS,
+    Reason, Role, SLOW_COMMIT_MS, STOP_MS,
 };
 use crate::sim::planted::{Bug, planted};
 use crate::wire::Marker;
@@ -64,7 +64,8 @@ impl Replica {
             return self.step_back(Reason::Forgotten, BACKOFF_MS, actions);
         }
         self.epoch = self.epoch_seen + 1;
-        self.committed_ms = None;
+        // What is derived in the next moment goes out with the first marker, not behind it.
+        self.marker_due_ms = self.now_ms + if self.options.standalone { 0 } else { FIRST_MARKER_MS };
         self.refused = None;
         self.go(Role::Primary, Reason::MarkerRead, actions);
     }
@@ -101,7 +102,7 @@ impl Replica {
         }
         // It can emit: from now on only what it emits itself is needed whole.
         self.keeps_all = false;
-        self.committed_ms = Some(self.now_ms);
+        self.marker_due_ms = self.now_ms + HEARTBEAT_MS;
         if took_ms > SLOW_COMMIT_MS && self.role == Role::Primary {
             self.start_over(Reason::CommitSlow, actions);
         } else if took_ms > SLOW_COMMIT_MS {

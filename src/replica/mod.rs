@@ -47,6 +47,8 @@ use crate::wire::Marker;
 pub const SLOW_COMMIT_MS: i64 = 1_000;
 /// A primary writes a marker at least this often, so that retention never ages the last one out, milliseconds.
 pub const HEARTBEAT_MS: i64 = 60_000;
+/// How long a new primary that has nothing to tell waits for something before its first marker, milliseconds.
+pub const FIRST_MARKER_MS: i64 = 100;
 /// A promotion, or a primary that starts over, gives up when it has not got through in this time, milliseconds.
 pub const GIVE_UP_MS: i64 = 5_000;
 /// A planned stop waits this long for what is not out yet, milliseconds.

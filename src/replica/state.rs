@@ -2,7 +2,7 @@
 
 use super::backlog::{Backlog, Bounds};
 use super::claim::Claim;
-use super::{Action, Derived, Event, HEARTBEAT_MS, Input, LEGAL, LockEvent, Reason, Role};
+use super::{Action, Derived, Event, Input, LEGAL, LockEvent, Reason, Role};
 use crate::sim::planted::{Bug, planted};
 use crate::wire::Marker;
 use std::collections::VecDeque;
@@ -142,8 +142,8 @@ pub struct Replica {
     pub(super) diverged_epoch: Option<i64>,
     /// What the transaction in flight brings out.
     pub(super) committing: Option<Out>,
-    /// When the last commit of this epoch came back; none before the first.
-    pub(super) committed_ms: Option<i64>,
+    /// When a primary writes a marker although nothing waits.
+    pub(super) marker_due_ms: i64,
     /// Since when a way through to Kafka is sought.
     pub(super) promoting_ms: i64,
     /// A fenced replica: when it may stand by again.
@@ -198,7 +198,7 @@ impl Replica {
             ahead: None,
             diverged_epoch: None,
             committing: None,
-            committed_ms: None,
+            marker_due_ms: 0,
             promoting_ms: now_ms,
             fenced_until_ms: now_ms,
             fenced_ms: now_ms,
@@ -461,8 +461,8 @@ impl Replica {
                 if self.lock == Lock::Free {
                     self.acquire(actions);
                 }
-                let heartbeat = self.committed_ms.is_none_or(|at| self.now_ms - at >= HEARTBEAT_MS);
-                if self.committing.is_none() && (heartbeat || self.backlog.len() > 0) {
+                let due = self.backlog.len() > 0 || self.now_ms >= self.marker_due_ms;
+                if self.committing.is_none() && due {
                     self.commit(actions);
                 }
             }

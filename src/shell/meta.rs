@@ -44,7 +44,12 @@ pub enum Kind {
     Quarantined,
     /// Snapshots cannot be written, or not be verified.
     SnapshotsFailing,
+    /// A live worker of the cluster decides by other settings: this one may not stand by.
+    SettingsDiffer,
 }
+
+/// In place of a partition: the worker as a whole.
+pub const WHOLE: i32 = -1;
 
 impl Kind {
     /// The alert's name.
@@ -58,6 +63,7 @@ impl Kind {
             Self::Usurping => "BellwetherPrimaryWithoutLock",
             Self::Quarantined => "BellwetherRecordQuarantined",
             Self::SnapshotsFailing => "BellwetherSnapshotsFailing",
+            Self::SettingsDiffer => "BellwetherSettingsDiffer",
         }
     }
 }
@@ -195,7 +201,7 @@ impl Teller {
         let labels = Labels::new([
             ("alertname", kind.name().to_owned()),
             ("cluster", self.cluster.clone()),
-            ("partition", partition.to_string()),
+            ("partition", if partition == WHOLE { "all".to_owned() } else { partition.to_string() }),
             ("severity", "critical".to_owned()),
             ("worker", self.worker.clone()),
             ("zone", self.zone.clone()),

@@ -28,8 +28,34 @@ pub struct WorkerReport {
     pub started_ms: i64,
     /// Its version of Bellwether.
     pub version: String,
+    /// What it decides by that is not in the log.
+    #[serde(default)]
+    pub settings: Settings,
     /// What it hosts, by partition.
     pub partitions: BTreeMap<i32, PartitionReport>,
+}
+
+/// What decides alerts and does not come from the log: alike in all workers of a cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Id of the key that it signs with; empty where it is not known.
+    pub key: String,
+    /// Ids of the keys that it believes.
+    pub trusted: Vec<String>,
+    /// Time between two snapshots, milliseconds; 0 where it takes none.
+    pub snapshot_interval_ms: i64,
+}
+
+impl Settings {
+    /// Whether each believes what the other signs. Where they do not, they read two different logs: one knows rules and
+    /// ticks that the other takes for strangers' data. (While keys are changed one after the other they do: a new key is
+    /// trusted everywhere before anybody signs with it.)
+    #[must_use]
+    pub fn are_trusted_by(&self, other: &Self) -> bool {
+        let believes = |one: &Self, other: &Self| other.key.is_empty() || one.trusted.contains(&other.key);
+        believes(self, other) && believes(other, self)
+    }
 }
 
 /// One hosted partition.
@@ -69,6 +95,8 @@ pub enum Joined {
     Yes,
     /// Another live process has this id.
     Taken(Box<WorkerReport>),
+    /// A live worker does not believe what this one signs, or the other way round. Asked again until it does, or is gone.
+    Foreign(Box<WorkerReport>),
 }
 
 /// This worker's node. Dropped it is removed.
@@ -128,7 +156,7 @@ impl Task {
                     let reason = format!("ZooKeeper: {fault}");
                     self.say.send_if_modified(|joined| match joined {
                         Joined::Taken(_) => false,
-                        Joined::Yes | Joined::Pending(_) => {
+                        Joined::Yes | Joined::Pending(_) | Joined::Foreign(_) => {
                             *joined = Joined::Pending(reason);
                             true
                         }
@@ -161,10 +189,24 @@ impl Task {
         self.reports.borrow_and_update().as_ref().map(|report| serde_json::to_vec(report).unwrap_or_default())
     }
 
+    /// A worker that is registered and is no peer by its settings.
+    async fn foreign(&self, client: &Client, parent: &str) -> Result<Option<WorkerReport>, ClientError> {
+        let others = read_reports(client, parent).await?;
+        let own = self.reports.borrow();
+        let Some(own) = own.as_ref() else { return Ok(None) };
+        let is_peer =
+            |other: &WorkerReport| other.worker == own.worker || other.settings.are_trusted_by(&own.settings);
+        Ok(others.into_iter().find(|other| !is_peer(other)))
+    }
+
     /// Makes the node. False where another live process has it, or this worker left meanwhile.
     async fn claim(&mut self, client: &Client) -> Result<bool, ClientError> {
         let parent = self.path.rsplit_once('/').map_or("/", |(parent, _)| parent).to_owned();
         make_path(client, &parent).await?;
+        while let Some(other) = self.foreign(client, &parent).await? {
+            self.say.send_replace(Joined::Foreign(Box::new(other)));
+            tokio::time::sleep(LOOK).await;
+        }
         let mut first: Option<Stat> = None;
         let mut looked = Duration::ZERO;
         loop {

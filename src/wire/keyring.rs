@@ -177,6 +177,12 @@ impl Signer {
         Self { key, log: log.into() }
     }
 
+    /// Id of the key that signs.
+    #[must_use]
+    pub fn key_id(&self) -> KeyId {
+        self.key.public().id()
+    }
+
     /// The bytes of a control record for one partition.
     #[must_use]
     pub fn seal(&self, partition: i32, control: &Control) -> Vec<u8> {

@@ -2,6 +2,7 @@
 //! it is done and undone. Each returns only when it has undone what it did; whatever it leaves to time has a TTL.
 
 use crate::common::free_port;
+use crate::diverge;
 use crate::guard::signal;
 use crate::proxy::{END_TXN, Flow, Hold, LinkId, Service, State};
 use crate::requests;
@@ -40,6 +41,7 @@ pub const CATALOGUE: &[(&str, u32, u64)] = &[
     ("crash_all", 35, 1_000),
     ("zone_lost", 36, 3_000),
     ("rebalance", 40, 4_000),
+    ("config_drift", 42, 0),
     ("duplicate_id", 43, 1_000),
     ("hanging_txn", 45, 4_000),
     ("end_txn_late", 46, 3_000),
@@ -50,6 +52,7 @@ pub const CATALOGUE: &[(&str, u32, u64)] = &[
     ("coordinator", 47, 3_000),
     ("notify_kill", 49, 1_000),
     ("storm", 50, 3_000),
+    ("bit_flip", 51, 0),
     ("stop", 0, 500),
     ("kafka_stall", 0, 2_000),
     ("quiet", 0, 3_000),
@@ -93,6 +96,8 @@ pub fn inject(world: &mut World, fault: &Fault) -> Result<Done, String> {
         }
         "snapshot_damaged" | "snapshot_missing" | "snapshot_foreign" => spoil::snapshots(world, fault)?,
         "log_cut" => spoil::log_cut(world)?,
+        "config_drift" => diverge::config_drift(world)?,
+        "bit_flip" => diverge::bit_flip(world)?,
         _ => on_the_rest(world, fault, span)?,
     }
     done.to = Instant::now();

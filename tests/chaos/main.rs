@@ -17,6 +17,7 @@
 mod common;
 
 mod campaigns;
+mod diverge;
 mod faults;
 mod guard;
 mod load;
@@ -230,6 +231,10 @@ fn unexpected(world: &World) -> Vec<String> {
         // The second process of one id says why it does not run; a foreign transaction is what 45 is about.
         (line.contains("stopped: ") && line.contains("is taken: a worker of"))
             || line.contains("a transaction is open")
+            || line.contains("settings_differ")
+            || world.flipped.iter().any(|partition| {
+                line.contains("histories differ") && line.contains(&format!("partition={partition} "))
+            })
             || (world.is_log_cut && line.contains("log_out_of_range"))
     };
     let found: Vec<String> = world.errors().into_iter().filter(|line| !explained(line)).collect();

@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// A partition that has told nothing for so long after a fault is undone has not recovered.
-const RECOVER: Duration = Duration::from_secs(60);
+/// A partition that has told nothing for so long after a fault is undone has not recovered: a broker that was killed may take
+/// over a minute to come back on a machine that others share.
+const RECOVER: Duration = Duration::from_secs(150);
 /// How long the world may take to come to rest.
-const REST: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_secs(150);
 
 /// Each fault once, in an order drawn from the seed, then such as move primaries until there are `count`; `only` those of
 /// these numbers, if any are given.

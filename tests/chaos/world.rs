@@ -7,7 +7,7 @@ use crate::load::{self, Load, Pace};
 use crate::proxy::{LinkId, Proxy, Service};
 use crate::receiver::Receiver;
 use crate::watch::Watch;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -70,6 +70,8 @@ pub struct World {
     parts: BTreeMap<String, Part>,
     /// The observations log has lost its beginning: what was there is judged already.
     pub is_log_cut: bool,
+    /// Partitions of which a replica was made to differ.
+    pub flipped: BTreeSet<usize>,
     /// Faults that kill notify, and with it what it had in flight.
     pub notify_kills: u64,
 }
@@ -137,6 +139,7 @@ impl World {
             watch,
             parts,
             is_log_cut: false,
+            flipped: BTreeSet::new(),
             notify_kills: 0,
         };
         (0..world.workers.len()).for_each(|number| world.start_worker(number));

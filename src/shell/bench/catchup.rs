@@ -165,7 +165,7 @@ fn thread_seconds() -> f64 {
     proc_field("/proc/thread-self/schedstat", 0) as f64 / 1e9
 }
 
-fn resident_bytes() -> u64 {
+pub(super) fn resident_bytes() -> u64 {
     // In pages of 4 KiB, as Linux has them on x86-64 and by default on aarch64.
     proc_field("/proc/self/statm", 1) * 4096
 }

@@ -3,9 +3,11 @@
 
 pub mod baselines;
 pub mod catchup;
+pub mod host;
 pub mod latency;
 pub mod load;
 pub mod restore;
+pub mod rules;
 pub mod snapshot;
 pub mod state;
 

@@ -14,7 +14,7 @@
 //! from the last one. Where everyone is killed between the two, a partition belongs to nobody for good (tests/chaos met it). `range`
 //! asks every member to give up all it has at each rebalance, and [`Giving::WhenReplaced`] does not until the answer is there.
 
-use super::{KafkaError, client};
+use super::{KafkaError, client, is_away};
 use crate::config::Config;
 use crate::shell::http::Readiness;
 use crate::shell::{clock, thread};
@@ -34,13 +34,13 @@ pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// How long a leaving worker waits for its goodbye to be sent.
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
-/// The condition that stands in `/-/ready` until the group has spoken.
-const CONDITION: &str = "group";
+/// The condition that stands in `/-/ready` until the group has spoken: whoever acts on [`GroupEvent::Assigned`] takes it away.
+pub const CONDITION: &str = "group";
 
 /// What the group decided. The worker's host thread acts on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupEvent {
-    /// This worker hosts these partitions from now on.
+    /// This worker hosts these partitions from now on, too. None where there are more workers than partitions.
     Assigned(Vec<i32>),
     /// This worker no longer hosts these partitions.
     Revoked(Vec<i32>),
@@ -105,7 +105,6 @@ impl Assignment {
             assigned: Mutex::default(),
             told: Mutex::default(),
             applied,
-            readiness: Arc::clone(&readiness),
             events,
         };
         let failed = |source| KafkaError::Client { doing: "making the group's consumer", source };
@@ -181,10 +180,7 @@ fn heed(context: &GroupContext, readiness: &Readiness, fault: &ClientError) -> b
             tracing::warn!("waiting: {why}");
         }
         readiness.not_ready(CONDITION, why);
-    } else if matches!(
-        code,
-        Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure)
-    ) {
+    } else if is_away(fault) {
         // The host thread asks for metadata and reports Kafka's absence as its own condition.
         tracing::debug!(%fault, "group's consumer");
     } else {
@@ -214,7 +210,6 @@ struct GroupContext {
     /// What the host thread believes that it hosts.
     told: Mutex<BTreeSet<i32>>,
     applied: Arc<Applied>,
-    readiness: Arc<Readiness>,
     events: Sender<GroupEvent>,
 }
 
@@ -223,18 +218,23 @@ impl GroupContext {
         self.assigned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the host thread what differs from what it has been told.
-    fn tell(&self, now: &BTreeSet<i32>) {
+    /// Tells the host thread to give up all but these.
+    fn keep(&self, now: &BTreeSet<i32>) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let revoked: Vec<i32> = told.difference(now).copied().collect();
-        let assigned: Vec<i32> = now.difference(&told).copied().collect();
-        told.clone_from(now);
+        told.retain(|partition| now.contains(partition));
         if !revoked.is_empty() {
             let _ = self.events.send(GroupEvent::Revoked(revoked));
         }
-        if !assigned.is_empty() {
-            let _ = self.events.send(GroupEvent::Assigned(assigned));
-        }
+    }
+
+    /// Tells the host thread what it hosts from now on.
+    fn host(&self, now: BTreeSet<i32>) {
+        self.keep(&now);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let assigned = now.difference(&told).copied().collect();
+        *told = now;
+        let _ = self.events.send(GroupEvent::Assigned(assigned));
     }
 
     /// Commits what has been applied since the last time. Asynchronous: the answer comes to `commit_callback`.
@@ -272,7 +272,7 @@ impl ConsumerContext for GroupContext {
             let revoked = partitions(list);
             self.assigned().retain(|partition, _| !revoked.contains(partition));
             if self.giving == Giving::AtOnce {
-                self.tell(&self.assigned().keys().copied().collect());
+                self.keep(&self.assigned().keys().copied().collect());
             }
         }
     }
@@ -285,8 +285,7 @@ impl ConsumerContext for GroupContext {
                 }
                 let assigned = partitions(list);
                 self.assigned().extend(assigned.iter().map(|partition| (*partition, i64::MIN)));
-                self.readiness.ready(CONDITION);
-                self.tell(&assigned);
+                self.host(assigned);
             }
             Rebalance::Revoke(_) => {}
             Rebalance::Error(fault) => tracing::warn!(%fault, "group's rebalance"),

@@ -1,11 +1,11 @@
 //! Whole logs for one-shot commands: read partitions from their beginning, to their end or on and on, and write records
 //! once. Each call has a deadline; a dead broker is [`KafkaError::Unreachable`].
 
-use super::{KafkaError, client};
+use super::{KafkaError, client, is_away};
 use crate::config::Config;
 use crate::shell::clock;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
@@ -239,19 +239,4 @@ pub(in crate::shell) fn refused(brokers: &str, what: &'static str, source: Clien
 /// Nobody answered within [`ANSWER`].
 pub(super) fn unreachable(brokers: &str, what: &'static str) -> KafkaError {
     KafkaError::Unreachable { brokers: brokers.to_owned(), what, waited_ms: ANSWER.as_millis() }
-}
-
-/// Whether nobody was there to answer.
-fn is_away(fault: &ClientError) -> bool {
-    matches!(
-        fault.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::AllBrokersDown
-                | RDKafkaErrorCode::BrokerTransportFailure
-                | RDKafkaErrorCode::Resolve
-                | RDKafkaErrorCode::OperationTimedOut
-                | RDKafkaErrorCode::RequestTimedOut
-                | RDKafkaErrorCode::MessageTimedOut
-        )
-    )
 }

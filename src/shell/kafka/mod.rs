@@ -13,7 +13,7 @@ pub mod topics;
 
 use crate::config;
 use rdkafka::ClientConfig;
-use rdkafka::error::KafkaError as ClientError;
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use thiserror::Error;
 
 /// Names of the five topics under one prefix.
@@ -44,6 +44,22 @@ impl Topics {
             notifications: name("notifications"),
         }
     }
+}
+
+/// Whether Kafka is away for the moment and nobody was there to answer: the client comes back to it by itself.
+#[must_use]
+pub fn is_away(fault: &ClientError) -> bool {
+    matches!(
+        fault.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::RequestTimedOut
+                | RDKafkaErrorCode::MessageTimedOut
+        )
+    )
 }
 
 /// What every client shares: brokers, identity, security, and whatever librdkafka property the operator set.

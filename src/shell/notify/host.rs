@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::notify::{Dispatcher, Event, Sequence, Settings, StartAt};
 use crate::shell::clock;
 use crate::shell::http::Readiness;
-use crate::shell::kafka::assignment::{Applied, Assignment, GroupEvent};
+use crate::shell::kafka::assignment::{self, Applied, Assignment, GroupEvent};
 use crate::shell::kafka::{KafkaError, Topics, client};
 use crate::shell::receiver::{Answer, Origin, Receivers};
 use crate::wire::NotifyEntry;
@@ -134,7 +134,7 @@ impl Host {
 
     fn round(&mut self, readiness: &Readiness) {
         while let Ok(event) = self.inputs.group.try_recv() {
-            self.obey(event);
+            self.obey(event, readiness);
         }
         self.take_over(readiness);
         while let Ok((partition, held)) = self.open.changes.try_recv() {
@@ -164,12 +164,13 @@ impl Host {
         self.report(readiness);
     }
 
-    fn obey(&mut self, event: GroupEvent) {
+    fn obey(&mut self, event: GroupEvent, readiness: &Readiness) {
         match event {
             GroupEvent::Assigned(partitions) => {
                 for partition in partitions {
                     self.waiting.insert(partition, (Duration::ZERO, true));
                 }
+                readiness.ready(assignment::CONDITION);
             }
             GroupEvent::Revoked(partitions) => {
                 for partition in partitions {

@@ -35,6 +35,8 @@ pub struct LiveWorker {
     pub zone: String,
     /// Address of its HTTP port.
     pub http: String,
+    /// Time between two of its snapshots, milliseconds; 0 where it takes none.
+    pub snapshot_interval_ms: i64,
 }
 
 /// How bad a finding is.
@@ -270,6 +272,19 @@ fn workers(seen: &Seen, findings: &mut Vec<Finding>) {
             Severity::Error,
             format!("all {} live workers say that they are in zone {zone}", workers.len()),
             "give each its own `zone` (or --zone): workers of one zone share the partitions, and none has a standby",
+        ));
+    }
+    if let Some((first, other)) = workers.first().and_then(|first| {
+        let differs = |other: &&LiveWorker| other.snapshot_interval_ms != first.snapshot_interval_ms;
+        Some((first, workers.iter().find(differs)?))
+    }) {
+        let of =
+            |worker: &LiveWorker| format!("{} each {} min", worker.id, worker.snapshot_interval_ms / 60_000);
+        findings.push(finding(
+            "settings_differ",
+            Severity::Warning,
+            format!("workers cut snapshots at different times: {}, {}", of(first), of(other)),
+            "set snapshots.url and snapshots.interval alike in all of them: a snapshot counts that two have signed",
         ));
     }
     for (at, worker) in workers.iter().enumerate() {

@@ -48,17 +48,14 @@ pub fn look(config: &Config) -> Result<Seen, KafkaError> {
             id: report.worker,
             zone: report.zone,
             http: report.http,
+            snapshot_interval_ms: report.settings.snapshot_interval_ms,
         };
         reports.into_iter().map(live).collect()
     });
-    let snapshot_interval_ms = match config.snapshots.url.as_str() {
-        "" => 0,
-        _ => i64::try_from(config.snapshots.interval.as_millis()).unwrap_or(i64::MAX),
-    };
     Ok(Seen {
         topics,
         verifies_transactions: admin.verifies_transactions()?,
-        snapshot_interval_ms,
+        snapshot_interval_ms: config.snapshots.interval_ms(),
         workers,
         zones: zones(&log, config)?,
         clock_offsets_ms,

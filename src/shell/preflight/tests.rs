@@ -32,6 +32,7 @@ fn sound() -> Seen {
         id: id.to_owned(),
         zone: zone.to_owned(),
         http: format!("{id}:9470"),
+        snapshot_interval_ms: HOUR_MS,
     };
     Seen {
         topics,
@@ -59,7 +60,7 @@ fn each_fault_is_found_and_said_with_its_remedy() {
     fn workers(seen: &mut Seen) -> &mut Vec<LiveWorker> {
         seen.workers.get_or_insert_default()
     }
-    let table: [(&str, Severity, Break); 17] = [
+    let table: [(&str, Severity, Break); 18] = [
         ("topic_missing", Severity::Error, |seen| _ = seen.topics.remove("rules")),
         ("replication", Severity::Warning, |seen| {
             seen.topics.entry("alerts".to_owned()).and_modify(|found| found.replication = 2);
@@ -86,6 +87,9 @@ fn each_fault_is_found_and_said_with_its_remedy() {
         ("zones_equal", Severity::Error, |seen| {
             seen.zones.truncate(1);
             workers(seen).iter_mut().for_each(|worker| worker.zone = "a".to_owned());
+        }),
+        ("settings_differ", Severity::Warning, |seen| {
+            workers(seen).iter_mut().skip(1).for_each(|worker| worker.snapshot_interval_ms = 0);
         }),
         ("worker_id", Severity::Error, |seen| {
             workers(seen).iter_mut().for_each(|worker| worker.id = "a1".to_owned());

@@ -104,7 +104,7 @@ impl Reader {
                 Some(Err(ClientError::PartitionEOF(partition))) if partition == self.partition => {
                     self.ended = true;
                 }
-                Some(Err(source)) if source.rdkafka_error_code().is_none_or(|code| !is_passing(code)) => {
+                Some(Err(source)) if !is_passing(&source) => {
                     return Err(failed(source));
                 }
                 Some(Err(_)) | None => {}
@@ -145,13 +145,8 @@ fn failed(source: ClientError) -> KafkaError {
 }
 
 /// Errors that librdkafka mends by itself.
-fn is_passing(code: Code) -> bool {
-    matches!(
-        code,
-        Code::BrokerTransportFailure
-            | Code::AllBrokersDown
-            | Code::NotLeaderForPartition
-            | Code::LeaderNotAvailable
-            | Code::OperationTimedOut
-    )
+fn is_passing(fault: &ClientError) -> bool {
+    let moves = Some(Code::NotLeaderForPartition) == fault.rdkafka_error_code()
+        || Some(Code::LeaderNotAvailable) == fault.rdkafka_error_code();
+    moves || kafka::is_away(fault)
 }

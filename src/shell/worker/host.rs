@@ -5,9 +5,10 @@ use super::partition::{self, Slot, condition, emission_condition, take};
 use super::standing::{Line, Standing, show_lag};
 use super::{Ending, Shared, Shown};
 use crate::replica::choice;
-use crate::shell::kafka::assignment::{Assignment, Giving, GroupEvent};
+use crate::shell::kafka::assignment::{self, Assignment, Giving, GroupEvent};
 use crate::shell::kafka::topic_id::topic_id;
 use crate::shell::lock::LockService;
+use crate::shell::meta::{Kind, WHOLE};
 use crate::shell::registry::{Joined, Registry};
 use crate::shell::{clock, preflight, thread};
 use std::collections::{BTreeMap, BTreeSet};
@@ -111,7 +112,10 @@ impl Host {
                 self.join();
             }
             match self.decisions.recv_timeout(TURN) {
-                Ok(GroupEvent::Assigned(partitions)) => self.assigned(&partitions),
+                Ok(GroupEvent::Assigned(partitions)) => {
+                    self.assigned(&partitions);
+                    self.shared.readiness.ready(assignment::CONDITION);
+                }
                 Ok(GroupEvent::Revoked(partitions)) => self.end(&partitions),
                 Ok(GroupEvent::Fenced) => self.fenced(),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -145,12 +149,26 @@ impl Host {
         let may = match registry.joined() {
             Joined::Yes => true,
             Joined::Taken(_) => false,
+            Joined::Foreign(other) => {
+                let why = format!(
+                    "worker {} of {} at {} does not believe what this worker signs, or the other way round: control.key and \
+                     control.trusted must let each believe the other. This worker does not stand by until they do",
+                    other.worker, other.zone, other.http
+                );
+                self.shared.doors.meta.raise(Kind::SettingsDiffer, WHOLE, why.as_str());
+                if self.shared.readiness.reasons().get(REGISTRY) != Some(&why) {
+                    tracing::error!(code = "settings_differ", "{why}");
+                }
+                self.shared.readiness.not_ready(REGISTRY, why);
+                false
+            }
             Joined::Pending(why) => {
                 self.shared.readiness.not_ready(REGISTRY, why);
                 self.shared.lock.state().is_err() && waited >= REGISTER
             }
         };
         if may {
+            self.shared.doors.meta.resolve(Kind::SettingsDiffer, WHOLE);
             self.shared.readiness.ready(REGISTRY);
         }
         may
@@ -177,6 +195,7 @@ impl Host {
             if self.hosted.contains_key(&partition) {
                 continue;
             }
+            self.shared.readiness.not_ready(&condition(partition), "not begun yet");
             let ending = Arc::new(Ending::default());
             let line = Line::default();
             let mut standing = Standing::new(partition, self.shared.metrics.clone(), Arc::clone(&line));

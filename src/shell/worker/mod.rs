@@ -40,7 +40,7 @@ use crate::shell::kafka::{KafkaError, Topics};
 use crate::shell::keys;
 use crate::shell::lock::LockService;
 use crate::shell::meta::{Kind, Meta};
-use crate::shell::registry::{PartitionReport, WorkerReport};
+use crate::shell::registry::{PartitionReport, Settings, WorkerReport};
 use crate::shell::snapshot::{Report, Writer};
 use crate::shell::store::{Patience, Store};
 use crate::shell::thread;
@@ -51,7 +51,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 /// What a worker is started with.
 #[derive(Debug)]
@@ -105,14 +104,22 @@ struct Shared {
 impl Shared {
     /// What the machine of a partition is told: alike in all zones.
     fn machine_options(&self, partition: i32) -> Options {
-        let interval = if self.snapshots.is_some() { self.config.snapshots.interval } else { Duration::ZERO };
         Options {
             partition,
             keyring: Arc::clone(&self.keyring),
             hash_key: self.hash_key,
             producer_time: self.producer_time,
-            snapshot_interval_ms: i64::try_from(interval.as_millis()).unwrap_or(i64::MAX),
+            snapshot_interval_ms: self.config.snapshots.interval_ms(),
         }
+    }
+}
+
+/// What this worker tells the others that it decides by.
+fn settings(config: &Config, signer: &Signer, keyring: &Keyring) -> Settings {
+    Settings {
+        key: signer.key_id().to_string(),
+        trusted: keyring.keys().map(|key| key.id().to_string()).collect(),
+        snapshot_interval_ms: config.snapshots.interval_ms(),
     }
 }
 
@@ -173,6 +180,7 @@ impl Worker {
                 http,
                 started_ms: clock::wall_ms(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                settings: settings(&config, &signer, &keyring),
                 partitions: BTreeMap::new(),
             }),
             refused: Mutex::new(None),

@@ -16,6 +16,7 @@ fn report(zone: &str, role: &str, offset: i64, digest: &str) -> WorkerReport {
         http: String::new(),
         started_ms: 0,
         version: String::new(),
+        settings: Default::default(),
         partitions: BTreeMap::from([(0, mine)]),
     }
 }
