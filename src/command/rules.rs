@@ -4,6 +4,8 @@
 //! partition of observations, so that both workers of a partition switch at the same offset. Done twice, or cut short
 //! and done again, it is harmless: the machine ignores a version that is not above its own.
 
+mod explain;
+
 use super::output;
 use crate::config::Config;
 use crate::error::Error;
@@ -40,6 +42,9 @@ enum Action {
         #[arg(long, value_name = "NAME")]
         author: Option<String>,
     },
+    /// Say why a rule fires, waits or is quiet: its expression part by part with every value at the last evaluation, the
+    /// samples behind it with their offsets, its timers, and how near it is. From the newest snapshot and the log.
+    Explain(explain::Args),
     /// List the versions in the rules topic, newest first.
     List {
         /// One JSON object a line.
@@ -71,6 +76,7 @@ pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
             let set = RuleSet { limits: config.limits, ..set };
             apply(config, set, author.clone(), *dry_run)
         }
+        Action::Explain(args) => explain::run(args, config),
         Action::List { json } => list(config, *json),
     }
 }

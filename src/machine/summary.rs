@@ -97,6 +97,12 @@ impl Machine {
         self.clock.now_ms().unwrap_or(0)
     }
 
+    /// Label that holds the service of a batch on its series; empty before the first rule set.
+    #[must_use]
+    pub fn service_label(&self) -> &str {
+        &self.live.service_label
+    }
+
     /// `seq` of the last transition; 0 before the first.
     #[must_use]
     pub fn seq(&self) -> i64 {

@@ -76,8 +76,10 @@ pub struct PartitionReport {
     pub out_seq: i64,
     /// Newest epoch known.
     pub epoch: i64,
-    /// Digest of the machine's state at `offset`, hexadecimal.
+    /// Digest of the machine's state at `digest_offset`, hexadecimal; empty before the first.
     pub digest: String,
+    /// The offset of it, as in `offset`.
+    pub digest_offset: i64,
     /// Series held.
     pub series: usize,
     /// Rule set in force.

@@ -233,7 +233,9 @@ fn unexpected(world: &World) -> Vec<String> {
             || line.contains("a transaction is open")
             || line.contains("settings_differ")
             || world.flipped.iter().any(|partition| {
-                line.contains("histories differ") && line.contains(&format!("partition={partition} "))
+                let differs = ["histories differ", "other states at the same offset"];
+                differs.iter().any(|words| line.contains(words))
+                    && line.contains(&format!("partition={partition} "))
             })
             || (world.is_log_cut && line.contains("log_out_of_range"))
     };

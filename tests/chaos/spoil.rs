@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A snapshot that everybody waits for: each is due within this, and a little for whoever writes it.
-const NEXT_SNAPSHOT: Duration = Duration::from_secs(60);
+const NEXT_SNAPSHOT: Duration = Duration::from_secs(120);
 
 /// The folder of the newest finished snapshot of a partition, and the offset from which the log goes on.
 fn newest(world: &World, partition: usize) -> Option<(PathBuf, i64)> {

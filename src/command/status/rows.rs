@@ -120,7 +120,8 @@ fn hosted(seen: &Seen, partition: i32, end: i64, report: &WorkerReport) -> Row {
         seq: Some(mine.seq),
         out_seq: Some(marker.map_or(mine.out_seq, |marker| marker.seq)),
         rule_set_version: Some(mine.rule_set_version),
-        digest: mine.digest,
+        // A digest says something about one offset only.
+        digest: if mine.digest_offset == mine.offset { mine.digest } else { String::new() },
         trouble: mine.trouble,
     }
 }

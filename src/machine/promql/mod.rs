@@ -39,6 +39,7 @@ mod histogram;
 mod node;
 mod note;
 mod number;
+mod parts;
 mod range;
 mod ratio;
 mod regression;
@@ -52,6 +53,7 @@ mod whole;
 
 pub use fault::{EvalFault, PlanFault};
 pub use note::{Level, Note};
+pub use parts::{Nearest, Part};
 
 use super::series::{Interest, Point, SelectionId, Selector, Store};
 use crate::wire::Labels;

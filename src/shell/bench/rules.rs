@@ -191,11 +191,11 @@ mod tests {
     fn the_shipped_rules_are_forty_load_and_fire_where_a_host_is_in_trouble() {
         let file =
             |content: &str| vec![RuleFile { name: "host.yaml".to_owned(), content: content.to_owned() }];
-        let costs = measure(file(HOST), 100 * host::series_per_host(), 8, 15_000).expect("a small run");
-        assert_eq!((costs.hosts, costs.rules, costs.failures), (100, 40, 0));
+        let costs = measure(file(HOST), 2 * host::series_per_host(), 4, 15_000).expect("a small run");
+        assert_eq!((costs.hosts, costs.rules, costs.failures), (2, 40, 0));
         assert!(costs.held > costs.series / 2, "{costs:?}");
-        // One host of the hundred is down, and the disks of two are full.
-        assert!(costs.firing >= 1 + 2 * 8, "{costs:?}");
+        // The first is down, and the eight disks of the second are full.
+        assert!(costs.firing > 8, "{costs:?}");
         let refused = measure(file("groups: [{name: g, rules: [{alert: A, expr: 'f('}]}]"), 1, 8, 15_000);
         assert!(matches!(refused, Err(RulesFault::Refused(faults)) if faults[0].contains("host.yaml:1:")));
         let rare = file("groups: [{name: g, interval: 1h, rules: [{alert: A, expr: up}]}]");

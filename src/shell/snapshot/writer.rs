@@ -83,7 +83,7 @@ struct State {
     waiting: BTreeMap<i32, Job>,
     /// Offset of each partition's newest snapshot that was stored, signed or restored here.
     newest: BTreeMap<i32, i64>,
-    /// Partitions whose replicas disagree.
+    /// Partitions whose replicas disagree: no snapshot is written of them, until one of another worker can be signed.
     disputed: BTreeSet<i32>,
     unfit: bool,
     stop: bool,
@@ -122,12 +122,16 @@ impl Writer {
         let partition = cut.site.own.partition;
         let now = clock::monotonic();
         let mut state = self.0.lock();
-        if state.unfit || state.disputed.contains(&partition) {
-            let reason = if state.unfit { "store_unfit" } else { "disputed" };
-            self.0.metrics.skipped(partition, reason);
+        if state.unfit {
+            self.0.metrics.skipped(partition, "store_unfit");
             return;
         }
-        let wait_until = if cut.is_primary { now } else { now + PATIENCE };
+        let wait_until = match (state.disputed.contains(&partition), cut.is_primary) {
+            // It only looks whether the other agrees again, and gives it the time to write.
+            (true, _) => now + PATIENCE * 2,
+            (false, true) => now,
+            (false, false) => now + PATIENCE,
+        };
         let job = Job { cut, due: now, wait_until, attempts: 0 };
         if state.waiting.insert(partition, job).is_some() {
             self.0.metrics.skipped(partition, "overtaken");
@@ -249,6 +253,8 @@ impl Shared {
                 Ok(Some(manifest)) => write::cosign(&self.store, site, capture, &manifest),
                 Err(fault) => Err(fault),
             }
+        } else if self.lock().disputed.contains(&site.own.partition) {
+            return self.metrics.skipped(site.own.partition, "disputed");
         } else {
             write::write(&self.store, site, capture, &|| !self.is_stopping())
         };
@@ -306,6 +312,7 @@ impl Shared {
             }
             Outcome::Cosigned { worker } => {
                 self.metrics.cosigned(partition);
+                self.lock().disputed.remove(&partition);
                 stored();
                 tracing::info!(
                     partition,
@@ -323,8 +330,8 @@ impl Shared {
                     offset,
                     ours = hex::digits(&ours),
                     theirs = hex::digits(&theirs),
-                    "partition {partition}: this worker and {worker} have other states at the same offset. No more \
-                     snapshots of it until one of them is rebuilt; alerts go on, from the primary"
+                    "partition {partition}: this worker and {worker} have other states at the same offset. This one writes no \
+                     more snapshots of it until they agree again; alerts go on, from the primary"
                 );
                 (self.tell)(Report::Disputed { partition, seq, worker });
             }

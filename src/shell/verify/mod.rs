@@ -13,6 +13,7 @@
 //! derives beyond the last marker is counted and is not due yet. [`judge`](Judge) does no I/O: the simulator feeds it, too.
 
 mod judge;
+mod present;
 mod reader;
 mod replay;
 mod snapshot;
@@ -22,6 +23,7 @@ mod verdict;
 mod tests;
 
 pub use judge::{Judge, OtherEngine};
+pub use present::{offsets, present};
 pub use replay::Replay;
 pub use verdict::{Difference, Field, Verdict};
 

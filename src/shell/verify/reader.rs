@@ -81,6 +81,22 @@ impl Reader {
             .map_err(|source| self.refused("where a partition begins and ends", source))
     }
 
+    /// Offset of the first record that was stamped at `ms` or later; none where there is none.
+    pub(super) fn at_time(&self, partition: i32, ms: i64) -> Result<Option<i64>, KafkaError> {
+        let mut asked = TopicPartitionList::new();
+        let time = Offset::Offset(ms.max(0));
+        asked.add_partition_offset(&self.topic, partition, time).map_err(failed)?;
+        let found = self
+            .consumer
+            .offsets_for_times(asked, ANSWER)
+            .map_err(|source| self.refused("which record stands at a time", source))?;
+        Ok(found
+            .elements()
+            .first()
+            .and_then(|element| element.offset().to_raw())
+            .filter(|offset| *offset >= 0))
+    }
+
     /// Goes to an offset of a partition.
     pub(super) fn begin(&mut self, partition: i32, offset: i64) -> Result<(), KafkaError> {
         let mut assignment = TopicPartitionList::new();

@@ -356,7 +356,7 @@ impl Hosting<'_> {
                 Some(trouble) => self.shared.readiness.not_ready(&condition, trouble),
                 None => self.shared.readiness.ready(&condition),
             }
-            self.standing.show(&summary, &self.machine, status, self.caught_up);
+            self.standing.show(&summary, &mut self.machine, status, self.caught_up);
         }
         Ok(())
     }

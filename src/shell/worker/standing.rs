@@ -2,18 +2,19 @@
 
 use super::metrics::{In, Metrics, Of, To, Why, word};
 use crate::machine::{Machine, Summary};
-use crate::shell::clock;
 use crate::shell::emitter::EmitterStatus;
 use crate::shell::kafka::consumer::Batch;
 use crate::shell::registry::PartitionReport;
+use crate::shell::{clock, thread};
 use crate::wire::{AlertState, hex};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The digest reads the whole state, so it is taken no more often than every two seconds …
+/// The digest reads the whole state, so it is taken beside the machine and no more often than every two seconds …
 const DIGEST_EVERY: Duration = Duration::from_secs(2);
-/// … and takes no more than this part of the thread's time.
+/// … and takes no more than this part of a processor's time.
 const DIGEST_SHARE: u32 = 50;
 
 /// The line that the worker reports of a partition. Written by its thread, read by the host thread.
@@ -27,11 +28,27 @@ pub(super) struct Standing {
     /// The last summary that was shown: counters grow by the difference.
     shown: Summary,
     next_digest: Duration,
+    digesting: Option<Digesting>,
+}
+
+/// A digest that is being taken on a thread of its own.
+struct Digesting {
+    /// Offset of the state that it is of.
+    offset: i64,
+    began: Duration,
+    thread: JoinHandle<[u8; 32]>,
 }
 
 impl Standing {
     pub(super) fn new(partition: i32, metrics: Metrics, line: Line) -> Self {
-        Self { partition, metrics, line, shown: Summary::default(), next_digest: Duration::ZERO }
+        Self {
+            partition,
+            metrics,
+            line,
+            shown: Summary::default(),
+            next_digest: Duration::ZERO,
+            digesting: None,
+        }
     }
 
     /// A new machine begins: what it counted before is not counted again.
@@ -76,23 +93,16 @@ impl Standing {
     pub(super) fn show(
         &mut self,
         summary: &Summary,
-        machine: &Machine,
+        machine: &mut Machine,
         emission: EmitterStatus,
         caught_up: bool,
     ) {
         self.count(summary);
         self.gauge(summary, caught_up);
-        let now = clock::monotonic();
-        let digest = (caught_up && now >= self.next_digest).then(|| {
-            let digest = machine.digest();
-            let took = clock::monotonic().saturating_sub(now);
-            self.next_digest = now + DIGEST_EVERY.max(took * DIGEST_SHARE);
-            hex::digits(&digest)
-        });
+        let digest = self.digest(machine, summary.next_offset, caught_up);
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        // A digest says something about one offset only.
-        if line.offset != summary.next_offset || digest.is_some() {
-            line.digest = digest.unwrap_or_default();
+        if let Some((offset, digest)) = digest {
+            (line.digest_offset, line.digest) = (offset, hex::digits(&digest));
         }
         line.role = emission.role.code().to_owned();
         line.offset = summary.next_offset;
@@ -105,6 +115,22 @@ impl Standing {
         drop(line);
         self.metrics.emission.show(emission);
         self.shown = summary.clone();
+    }
+
+    /// What the last digest came to, once it is there; begins the next where one is due.
+    fn digest(&mut self, machine: &mut Machine, offset: i64, caught_up: bool) -> Option<(i64, [u8; 32])> {
+        let now = clock::monotonic();
+        let done = self.digesting.take_if(|digesting| digesting.thread.is_finished());
+        if let Some(Digesting { began, .. }) = &done {
+            self.next_digest = now + DIGEST_EVERY.max(now.saturating_sub(*began) * DIGEST_SHARE);
+        } else if caught_up && self.digesting.is_none() && now >= self.next_digest {
+            let capture = machine.capture();
+            let thread =
+                thread::spawn(format!("digest-{}", self.partition), move || capture.digest()).ok()?;
+            self.digesting = Some(Digesting { offset, began: now, thread });
+        }
+        let Digesting { offset, thread, .. } = done?;
+        Some((offset, thread.join().ok()?))
     }
 
     fn count(&self, summary: &Summary) {

@@ -8,6 +8,7 @@ fn report(zone: &str, role: &str, offset: i64, digest: &str) -> WorkerReport {
         clock_ms: 10_000,
         seq: 8,
         digest: digest.into(),
+        digest_offset: offset,
         ..PartitionReport::default()
     };
     WorkerReport {
