@@ -4,7 +4,7 @@ use super::claim::LOCK_KEPT_MS;
 use super::state::{Lock, Out, Replica};
 use super::{
     Action, BACKOFF_MS, BACKOFF_MS_MAX, FIRST_MARKER_MS, Failure, GIVE_UP_MS, HEARTBEAT_MS, LOCK_ONLY_MS,
-    Reason, Role, SLOW_COMMIT_MS, STOP_MS,
+    Reason, Role, SLOW_COMMIT_MS, STOP_MS, VERIFY_MS,
 };
 use crate::sim::planted::{Bug, planted};
 use crate::wire::Marker;
@@ -127,10 +127,24 @@ impl Replica {
         }
     }
 
-    /// A new handle, a new fence, a new read-back: whatever the old handle still has under way is harmless then.
+    /// A new handle, a new fence, a new read-back: whatever the old handle still has under way is harmless then. From the
+    /// lock on: a commit may have been slow because this process was asleep, and a successor is not to be fenced back.
     fn start_over(&mut self, reason: Reason, actions: &mut Vec<Action>) {
         actions.push(Action::RenewProducer);
-        self.promote(reason, actions);
+        if !matches!(self.lock, Lock::Mine(_)) {
+            return self.promote(reason, actions);
+        }
+        self.promoting_ms = self.now_ms;
+        self.go(Role::Initialising, reason, actions);
+        self.verify_until_ms = Some(self.now_ms + VERIFY_MS);
+        self.acquire(actions);
+    }
+
+    /// The lock is still ours; or nobody has said in time whose it is, and ZooKeeper stops no emission.
+    pub(super) fn verified(&mut self, actions: &mut Vec<Action>) {
+        if self.verify_until_ms.take().is_some() {
+            actions.push(Action::Initialise);
+        }
     }
 
     /// One transaction: everything that waits, up to a chunk, and a marker.
@@ -200,6 +214,7 @@ impl Replica {
     fn wait(&mut self, reason: Reason, backoff_ms: i64, actions: &mut Vec<Action>) {
         self.fenced_until_ms = self.now_ms + backoff_ms;
         self.committing = None;
+        self.verify_until_ms = None;
         actions.push(Action::RenewProducer);
         self.go(Role::Fenced, reason, actions);
     }

@@ -49,6 +49,8 @@ pub const SLOW_COMMIT_MS: i64 = 1_000;
 pub const HEARTBEAT_MS: i64 = 60_000;
 /// How long a new primary that has nothing to tell waits for something before its first marker, milliseconds.
 pub const FIRST_MARKER_MS: i64 = 100;
+/// How long a primary that starts over waits for an answer whether the lock is still its own, milliseconds.
+pub const VERIFY_MS: i64 = 300;
 /// A promotion, or a primary that starts over, gives up when it has not got through in this time, milliseconds.
 pub const GIVE_UP_MS: i64 = 5_000;
 /// A planned stop waits this long for what is not out yet, milliseconds.
@@ -255,7 +257,7 @@ pub const LEGAL: &[(Role, Role)] = &[
     (Role::Locking, Role::Fenced),  // what is out cannot be built upon
     (Role::Locking, Role::Stopping), //
     (Role::Initialising, Role::ReadingBack), // every earlier primary is fenced
-    (Role::Initialising, Role::Fenced), // a newer primary fenced this one, or no progress
+    (Role::Initialising, Role::Fenced), // a newer primary fenced this one, the lock is gone, or no progress
     (Role::Initialising, Role::Stopping), //
     (Role::ReadingBack, Role::Primary), // what is out is known
     (Role::ReadingBack, Role::Fenced), // no progress, or the partition cannot be trusted
@@ -278,6 +280,8 @@ pub enum Reason {
     LockHeld,
     /// The lock is ours.
     LockAcquired,
+    /// The lock has gone to another worker, or with its session.
+    LockLost,
     /// Another worker has the partition by an operator's word.
     Claimed,
     /// The primary's process is proved dead.
@@ -325,6 +329,7 @@ impl Reason {
             Self::LockFree => "lock_free",
             Self::LockHeld => "lock_held",
             Self::LockAcquired => "lock_acquired",
+            Self::LockLost => "lock_lost",
             Self::Claimed => "claimed",
             Self::ProcessGone => "process_gone",
             Self::TransitionUnseen => "transition_unseen",
@@ -374,6 +379,7 @@ impl Reason {
             | Self::LockFree
             | Self::LockHeld
             | Self::LockAcquired
+            | Self::LockLost
             | Self::Claimed
             | Self::ProcessGone
             | Self::TransitionUnseen

@@ -142,6 +142,8 @@ pub struct Replica {
     pub(super) diverged_epoch: Option<i64>,
     /// What the transaction in flight brings out.
     pub(super) committing: Option<Out>,
+    /// It starts over, and asks until then whether the lock is still its own.
+    pub(super) verify_until_ms: Option<i64>,
     /// When a primary writes a marker although nothing waits.
     pub(super) marker_due_ms: i64,
     /// Since when a way through to Kafka is sought.
@@ -198,6 +200,7 @@ impl Replica {
             ahead: None,
             diverged_epoch: None,
             committing: None,
+            verify_until_ms: None,
             marker_due_ms: 0,
             promoting_ms: now_ms,
             fenced_until_ms: now_ms,
@@ -356,7 +359,7 @@ impl Replica {
         self.adopt(marker, actions);
         let fenced =
             marker.epoch > self.epoch || (marker.epoch == self.epoch && marker.worker != self.options.worker);
-        if self.role == Role::Primary && fenced {
+        if (self.role == Role::Primary || self.verify_until_ms.is_some()) && fenced {
             self.fence(Reason::NewerEpoch, actions);
         }
     }
@@ -407,8 +410,14 @@ impl Replica {
         }
         match event {
             // Losing the lock stops nobody: the fence decides, not ZooKeeper.
-            LockEvent::Lost => self.lock = Lock::Unknown,
-            LockEvent::Free => self.lock = Lock::Free,
+            LockEvent::Lost => {
+                self.lock = Lock::Unknown;
+                self.lose_lock(actions);
+            }
+            LockEvent::Free => {
+                self.lock = Lock::Free;
+                self.lose_lock(actions);
+            }
             LockEvent::Held { worker } => {
                 self.lock = Lock::Theirs;
                 let known = self.holder.as_ref().is_some_and(|holder| holder.worker == worker);
@@ -418,6 +427,7 @@ impl Replica {
                 if self.role == Role::Locking {
                     self.go(Role::Standby, Reason::LockHeld, actions);
                 }
+                self.lose_lock(actions);
             }
             LockEvent::Acquired { czxid } => {
                 self.lock = Lock::Mine(czxid);
@@ -427,10 +437,18 @@ impl Replica {
                         self.go(Role::Standby, Reason::Claimed, actions);
                     }
                     Role::Locking => self.rise(Reason::LockAcquired, actions),
-                    Role::Initialising | Role::ReadingBack | Role::Primary => {}
+                    Role::Initialising => self.verified(actions),
+                    Role::ReadingBack | Role::Primary => {}
                     Role::Standby | Role::Fenced | Role::Stopping => self.release(actions),
                 }
             }
+        }
+    }
+
+    /// It asked whether the lock is still its own, and it is not.
+    fn lose_lock(&mut self, actions: &mut Vec<Action>) {
+        if self.verify_until_ms.is_some() {
+            self.fence(Reason::LockLost, actions);
         }
     }
 
@@ -455,7 +473,12 @@ impl Replica {
                 self.pursue_promotion(actions);
             }
             Role::Locking => self.pursue_promotion(actions),
-            Role::Initialising | Role::ReadingBack => {}
+            Role::Initialising => {
+                if self.verify_until_ms.is_some_and(|until_ms| self.now_ms >= until_ms) {
+                    self.verified(actions);
+                }
+            }
+            Role::ReadingBack => {}
             Role::Primary => {
                 // A primary by takeover takes the lock as soon as its last holder is gone.
                 if self.lock == Lock::Free {

@@ -213,7 +213,7 @@ impl World {
             }
             None => self.mail(worker, p, Input::Lock(LockEvent::Free)),
             Some(node) if node.session == id => {
-                if !lock.held {
+                if !lock.held || (lock.hold && lock.asked) {
                     (lock.held, lock.asked) = (true, false);
                     self.mail(worker, p, Input::Lock(LockEvent::Acquired { czxid: node.czxid }));
                 }

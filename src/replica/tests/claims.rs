@@ -90,6 +90,7 @@ fn a_primary_that_starts_over_stands_back_for_a_claim_made_meanwhile() {
     };
     let mut a = Story::primary();
     a.on(Input::CommitFailed(Failure::TimedOut));
+    a.on(Input::Lock(LockEvent::Acquired { czxid: 7 }));
     a.on(Input::Initialised);
     assert_eq!(a.on(claim(2)), "release; renew; reading_back -> fenced (claimed)");
     assert_eq!(a.pass(BACKOFF_MS), "fenced -> standby (backoff_passed)");

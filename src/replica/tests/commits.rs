@@ -39,8 +39,9 @@ fn a_slow_commit_is_out_but_its_producer_is_not_used_again() {
     a.derive(1..=1);
     assert_eq!(
         a.on(Input::Committed { took_ms: SLOW_COMMIT_MS + 1 }),
-        "renew; primary -> initialising (commit_slow); init"
+        "renew; primary -> initialising (commit_slow); acquire"
     );
+    assert_eq!(a.on(Input::Lock(LockEvent::Acquired { czxid: 7 })), "init");
     a.on(Input::Initialised);
     assert_eq!(
         a.on(Input::ReadBack(Some(Box::new(marker("a", 1, 1))))),
@@ -50,14 +51,34 @@ fn a_slow_commit_is_out_but_its_producer_is_not_used_again() {
 }
 
 #[test]
+fn whoever_slept_through_its_commit_does_not_fence_its_successor_back() {
+    let asleep = || {
+        let mut a = Story::primary();
+        a.derive(1..=1);
+        a.on(Input::CommitFailed(Failure::TimedOut));
+        a
+    };
+    let words = "renew; initialising -> fenced (lock_lost)";
+    assert_eq!(asleep().on(Input::Lock(LockEvent::Lost)), words);
+    assert_eq!(asleep().on(held()), words);
+    assert_eq!(asleep().on(seen("b", 2, 1)), "renew; initialising -> fenced (newer_epoch)");
+    // Nobody answers: ZooKeeper stops no emission.
+    let mut a = asleep();
+    assert_eq!(a.pass(VERIFY_MS - 1), "");
+    assert_eq!(a.pass(1), "init");
+    assert_eq!(a.on(Input::Lock(LockEvent::Acquired { czxid: 7 })), "", "too late to matter");
+}
+
+#[test]
 fn after_a_failed_commit_the_read_back_tells_whether_it_is_out() {
     for (out, then) in [(0, "; commit 1..=1 epoch 2"), (1, "")] {
         let mut a = Story::primary();
         a.derive(1..=1);
         assert_eq!(
             a.on(Input::CommitFailed(Failure::TimedOut)),
-            "renew; primary -> initialising (commit_failed); init"
+            "renew; primary -> initialising (commit_failed); acquire"
         );
+        assert_eq!(a.on(Input::Lock(LockEvent::Acquired { czxid: 7 })), "init");
         a.on(Input::Initialised);
         let back = Input::ReadBack(Some(Box::new(marker("a", 1, out))));
         assert_eq!(a.on(back), format!("reading_back -> primary (marker_read){then}"));

@@ -135,8 +135,9 @@ impl Task {
                 None if want.hold && want.request != self.answered => continue,
                 None => (self.tell)(LockEvent::Free),
                 Some(stat) if stat.ephemeral_owner == client.session_id().0 => {
-                    // Also after a connection that was lost between the create and its answer.
-                    if !self.held {
+                    // Also after a connection that was lost between the create and its answer, and where it is asked whether
+                    // the lock is still there.
+                    if !self.held || (want.hold && want.request != self.answered) {
                         self.acquired(want.request, stat.czxid);
                         continue;
                     }
