@@ -1,8 +1,11 @@
-//! `bellwether rules check|apply|list`: rule files, checked by the machine's own loader, and the sets in the log.
+//! `bellwether rules check|test|apply|list`: rule files, checked by the machine's own loader and tried by its own
+//! evaluator, and the sets in the log.
 //!
 //! `apply` writes the set to the rules topic, where its version is taken, and then a control record into every
 //! partition of observations, so that both workers of a partition switch at the same offset. Done twice, or cut short
 //! and done again, it is harmless: the machine ignores a version that is not above its own.
+
+mod test;
 
 use super::output;
 use crate::config::Config;
@@ -28,6 +31,8 @@ pub struct Args {
 enum Action {
     /// Check rule files: every fault with its file, line and column. Exit 1 if there is one.
     Check(Files),
+    /// Run unit tests of rules, in promtool's format. Exit 1 if one fails.
+    Test(test::Args),
     /// Check rule files and put them in force: the whole set, in place of the one before.
     Apply {
         /// The files.
@@ -66,6 +71,7 @@ pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
             eprintln!("bellwether: {}, no fault", counted(set.files.len(), "file"));
             Ok(ExitCode::SUCCESS)
         }
+        Action::Test(args) => test::run(args, config),
         Action::Apply { files, dry_run, author } => {
             let Some(set) = checked(files)? else { return Ok(ExitCode::from(1)) };
             let set = RuleSet { limits: config.limits, ..set };

@@ -52,6 +52,7 @@ mod whole;
 
 pub use fault::{EvalFault, PlanFault};
 pub use note::{Level, Note};
+pub(super) use syntax::unquote;
 
 use super::series::{Interest, Point, SelectionId, Selector, Store};
 use crate::wire::Labels;

@@ -27,7 +27,7 @@ mod baselines;
 pub mod duration;
 mod file;
 mod place;
-mod reader;
+pub(super) mod reader;
 
 use super::baseline::{self, Baseline};
 use super::promql::Plan;
