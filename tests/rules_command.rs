@@ -1,4 +1,5 @@
-//! `bellwether rules test`, as a person calls it: what it prints, and its exit codes. The same files through promtool.
+//! `bellwether rules test` and `rules check`, as a person calls them: what they print, and their exit codes. The same
+//! files through promtool.
 
 #![allow(
     clippy::disallowed_methods,
@@ -41,8 +42,13 @@ fn say(command: &mut Command, input: &str) -> Said {
 
 /// `bellwether rules` from the folder of the repository.
 fn rules(arguments: &[&str]) -> Said {
+    rules_of(arguments, "")
+}
+
+/// The same, with something on standard input.
+fn rules_of(arguments: &[&str], input: &str) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bellwether"));
-    say(command.arg("rules").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")), "")
+    say(command.arg("rules").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")), input)
 }
 
 /// A folder of one test, with these files.
@@ -163,4 +169,89 @@ fn files_that_are_no_good_are_named_with_every_fault() {
     let said = rules(&["test", &empty.display().to_string()]);
     assert_eq!(said.code, Some(0));
     assert!(said.talk.contains("t.yaml:1:14: no file matches \"no*.yaml\""), "{}", said.talk);
+}
+
+/// 0 where nothing is wrong, 1 for a fault, 3 for a lint where that was asked for: as promtool.
+#[test]
+fn rule_files_are_checked_with_the_exit_codes_of_promtool() {
+    let lints = "groups:\n- name: g\n  rules:\n  - {alert: A, expr: 'sum(rate(x[20s])) > 0', for: 30s}\n";
+    let bad = "groups:\n- name: g\n  rules:\n  - {alert: A, expr: summ(x), fore: 30s}\n";
+    let folder = folder("check", &[("good.yaml", RULES), ("lints.yaml", lints), ("bad.yaml", bad)]);
+    let path = |name: &str| folder.join(name).display().to_string();
+    let said = rules(&["check", "--partitions", "1", "--lint-fatal", &path("good.yaml")]);
+    assert_eq!((said.code, said.out.as_str()), (Some(0), ""));
+    assert!(said.talk.contains("1 file (1 alert, 0 recordings), no fault, 0 lints"), "{}", said.talk);
+    let said = rules(&["check", "--partitions", "1", &path("lints.yaml"), &path("good.yaml")]);
+    let expected = [
+        format!("{}:4:27: rule \"A\": rate() needs two samples", path("lints.yaml")),
+        format!("{}:4:52: rule \"A\": for is 30s", path("lints.yaml")),
+    ];
+    assert_eq!(said.code, Some(0));
+    for (line, start) in said.out.lines().zip(&expected) {
+        assert!(line.starts_with(start), "{line}\nshould begin {start}");
+    }
+    assert_eq!(said.out.lines().count(), 2, "{}", said.out);
+    let said = rules(&["check", "--partitions", "1", "--lint-fatal", &path("lints.yaml")]);
+    assert_eq!(said.code, Some(3));
+    let chosen = [
+        "check",
+        "--partitions",
+        "1",
+        "--lint-fatal",
+        "--scrape-interval",
+        "10s",
+        "--lint",
+        "few-samples,fixed-at",
+    ];
+    let said = rules(&[&chosen[..], &[&path("lints.yaml")]].concat());
+    assert_eq!((said.code, said.out.as_str()), (Some(0), ""));
+    // Eight partitions are the default of the configuration.
+    let said = rules(&["check", &path("lints.yaml")]);
+    assert!(
+        said.out.contains("4:23: rule \"A\": spans services: an aggregation by () combines"),
+        "{}",
+        said.out
+    );
+    assert!(said.out.contains("one of 8 partitions") && said.out.contains("\n  3. "), "{}", said.out);
+    let said = rules(&["check", &path("bad.yaml"), &path("missing.yaml")]);
+    assert_eq!(said.code, Some(1));
+    for part in [
+        path("missing.yaml") + ": No such file",
+        path("bad.yaml") + ":4:22: rule \"A\": expr: unknown function summ(); did you mean sum()?",
+        path("bad.yaml") + ":4:31: rule \"A\": unknown key \"fore\" in a rule; known are ",
+    ] {
+        assert!(said.out.contains(&part), "{part}:\n{}", said.out);
+    }
+    let said = rules_of(&["check", "-"], bad);
+    assert!(said.code == Some(1) && said.out.contains("stdin:4:22: "), "{}", said.out);
+    assert_eq!(rules_of(&["check", "--partitions", "1", "-"], RULES).code, Some(0));
+    let said = rules(&["check", "--snapshots", &path("good.yaml")]);
+    assert!(said.code == Some(2) && said.talk.contains("snapshots.url"), "{}", said.talk);
+}
+
+#[test]
+fn an_edit_is_told_rule_by_rule() {
+    let old =
+        "groups:\n- name: g\n  rules:\n  - {alert: A, expr: x > 1, for: 5m}\n  - {record: r, expr: x}\n";
+    let new = old.replace("5m", "10m").replace("record: r", "record: s");
+    let folder = folder("diff", &[("old.yaml", old), ("new.yaml", &new), ("bad.yaml", "groups: 1")]);
+    let path = |name: &str| folder.join(name).display().to_string();
+    let said = rules(&["diff", &path("old.yaml"), &path("new.yaml")]);
+    let expected = format!(
+        "~ alert A{{}} of g  {new}:4:5\n    for: 5m -> 10m\n- record r{{}} of g  {old}:5:5\n+ record s{{}} of g  {new}:5:5\n",
+        old = path("old.yaml"),
+        new = path("new.yaml")
+    );
+    assert_eq!((said.code, said.out), (Some(1), expected));
+    assert!(said.talk.contains("1 added, 1 changed, 1 removed"), "{}", said.talk);
+    let said = rules(&["diff", "--json", &path("old.yaml"), &path("new.yaml")]);
+    let lines: Vec<serde_json::Value> =
+        said.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[0]["keys"][0], serde_json::json!({"key": "for", "old": "5m", "new": "10m"}));
+    let said = rules(&["diff", &path("old.yaml"), &path("old.yaml")]);
+    assert_eq!((said.code, said.out.as_str()), (Some(0), ""));
+    assert_eq!(rules(&["diff", "tests/unittest/rules", "tests/unittest/rules"]).code, Some(0));
+    assert_eq!(rules(&["diff", &path("old.yaml"), &path("bad.yaml")]).code, Some(2));
+    assert_eq!(rules(&["diff", &path("old.yaml"), &path("missing.yaml")]).code, Some(2));
 }

@@ -125,16 +125,7 @@ fn rule_set(path: &Path, tests: &TestFile, args: &Args, limits: Limits) -> Resul
             Err(fault) => faults.push(at(place, fault.to_string())),
         }
     }
-    read.sort_by(|a, b| a.name.cmp(&b.name));
-    read.dedup_by(|a, b| a.name == b.name);
-    let set = RuleSet {
-        version: 1,
-        applied_ms: 0,
-        author: String::new(),
-        service_label: args.service_label.clone(),
-        files: read,
-        limits,
-    };
+    let set = super::rule_set(read, &args.service_label, limits);
     if let Err(found) = rules::load(&set) {
         faults.extend(lines(&found));
     }

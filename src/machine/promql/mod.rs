@@ -44,6 +44,7 @@ mod ratio;
 mod regression;
 mod relabel;
 mod select;
+mod survey;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,7 @@ mod whole;
 
 pub use fault::{EvalFault, PlanFault};
 pub use note::{Level, Note};
+pub use survey::{Reach, Survey, Window};
 pub(super) use syntax::unquote;
 
 use super::series::{Interest, Point, SelectionId, Selector, Store};

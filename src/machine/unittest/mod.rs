@@ -14,6 +14,7 @@
 //! - Windows are open on the left, as in Prometheus 3. promtool 2.x also counts a sample at exactly the edge.
 //! - A subquery without a step takes one a minute, as in production; promtool takes `evaluation_interval`.
 //! - A group with a `query_offset` is evaluated at the time less the offset, as in Prometheus 3.
+//! - The limits of the configuration hold: of 1,000 firing alerts of one service the next one waits as pending.
 //! - `NaN` is equal to `NaN`; promtool never finds it equal.
 //! - An annotation that renders empty is equal to one that is not there.
 //! - Groups that `group_eval_order` does not name come with the first that it names, in order of the files; promtool
