@@ -81,7 +81,7 @@ fn promtool_agrees_with_random_rules() {
         }
         told.insert(name, expected);
     }
-    let verdicts = ask(&promtool, &folder, told.keys().map(String::as_str).collect());
+    let verdicts = ask(&promtool, &folder, &told.keys().map(String::as_str).collect::<Vec<_>>());
     let mut tally = Tally::default();
     for (name, told) in &told {
         let verdict = &verdicts[name];
@@ -182,7 +182,7 @@ fn passes_here(rule_file: &str, rules: &str, tests: &str) {
 }
 
 /// What promtool says of each file.
-fn ask(promtool: &Path, folder: &Path, names: Vec<&str>) -> BTreeMap<String, Verdict> {
+fn ask(promtool: &Path, folder: &Path, names: &[&str]) -> BTreeMap<String, Verdict> {
     let part = names.len().div_ceil(PROMTOOLS);
     let asked: Vec<(Child, PathBuf)> =
         (0..).zip(names.chunks(part)).map(|(n, names)| start(promtool, folder, n, names)).collect();
