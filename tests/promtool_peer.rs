@@ -1,10 +1,6 @@
 //! Prometheus as the peer: each story that promtool can tell, too, becomes a unit test of `promtool test rules`, which
 //! must see the same alerts firing, with the same labels and annotations, at every evaluation.
 //!
-//! promtool is `BELLWETHER_PROMTOOL`, else `PROMTOOL` (`tests/tools` finds or unpacks one and prints it; `tests/run` does
-//! so by itself), else `promtool` on the PATH (Debian: `apt-get install prometheus`, or without
-//! installing: `apt-get download prometheus && dpkg -x prometheus_*.deb DIR`, then `DIR/usr/bin/promtool`).
-//!
 //! Debian's is 2.42. What it lacks (`keep_firing_for`, `query_offset`) or has no words for (late samples, clocks, rule
 //! changes) is left out: a story says so in a line `# promtool: why not`. It looks back over closed windows and we, as
 //! Prometheus 3, over left-open ones; so the stories that are told to both have no sample just at the edge of one.
@@ -16,12 +12,13 @@
     reason = "a test starts its peer, writes its input, and may panic"
 )]
 
+mod peer;
 mod story;
 
 use bellwether::wire::Labels;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use story::{Alert, Input, Run, Story};
 
@@ -30,7 +27,7 @@ const STEP_MS: i64 = 5_000;
 
 #[test]
 fn promtool_sees_the_same_alerts_firing() {
-    let promtool = promtool();
+    let promtool = peer::promtool();
     let mut told = Vec::new();
     let mut left_out = Vec::new();
     let mut checks = 0;
@@ -65,20 +62,6 @@ fn promtool_sees_the_same_alerts_firing() {
         "too little was compared: {} stories, {checks} sets",
         told.len()
     );
-}
-
-/// A promtool that answers.
-fn promtool() -> PathBuf {
-    let named = ["BELLWETHER_PROMTOOL", "PROMTOOL"].into_iter().find_map(std::env::var_os);
-    let path = named.map_or_else(|| PathBuf::from("promtool"), PathBuf::from);
-    let answers = Command::new(&path).arg("--version").output().is_ok_and(|output| output.status.success());
-    assert!(
-        answers,
-        "no promtool at {}: run tests/tools and set PROMTOOL as it prints, install Debian's package prometheus, or unpack it anywhere (apt-get download prometheus && \
-         dpkg -x prometheus_*.deb DIR) and set BELLWETHER_PROMTOOL=DIR/usr/bin/promtool",
-        path.display()
-    );
-    path
 }
 
 /// The one rule file of the story and the one interval of its groups.

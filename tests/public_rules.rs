@@ -11,6 +11,7 @@
 )]
 
 use bellwether::machine::promql::{Plan, Value};
+use bellwether::machine::rules::lint::{Site, lint};
 use bellwether::machine::rules::{Kind, load};
 use bellwether::machine::series::{Selector, Store};
 use bellwether::wire::{Labels, Limits, RuleFile, RuleSet, labels::METRIC_NAME};
@@ -27,6 +28,7 @@ fn every_public_rule_loads_and_is_evaluated() {
         eprintln!("RULES_DIR names no folder: no public rules are tried");
         return;
     };
+    let (mut lints, mut spanning) = (0, 0);
     let (mut files, mut alerts, mut recordings, mut evaluations, mut elements) = (0, 0, 0, 0, 0);
     for path in rule_files(Path::new(&folder)) {
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
@@ -39,6 +41,12 @@ fn every_public_rule_loads_and_is_evaluated() {
             files: vec![RuleFile { name: name.clone(), content }],
             limits: Limits::default(),
         };
+        let site = Site { partitions: 1, scrape_interval_ms: 15_000 };
+        let found = lint(&set, site);
+        lints += found.len();
+        assert!(found.iter().all(|lint| lint.code != "spans-services"), "{name}: {found:?}");
+        let several = lint(&set, Site { partitions: 8, ..site });
+        spanning += several.iter().filter(|lint| lint.code == "spans-services").count();
         let compiled = load(&set).unwrap_or_else(|faults| panic!("{name}: {faults:?}"));
         files += 1;
         for rule in compiled.groups.into_iter().flat_map(|group| group.rules) {
@@ -54,7 +62,7 @@ fn every_public_rule_loads_and_is_evaluated() {
     }
     println!(
         "{files} files: {alerts} alerts and {recordings} recordings load; {evaluations} evaluations without a fault, \
-         {elements} elements"
+         {elements} elements; {lints} lints with one partition; {spanning} rules span services with several"
     );
     assert!(alerts + recordings > 0, "{folder} holds no rule");
 }

@@ -1,10 +1,15 @@
-//! `bellwether rules check|apply|list`: rule files, checked by the machine's own loader, and the sets in the log.
+//! `bellwether rules check|test|diff|apply|list|explain`: rule files, checked by the machine's own loader and tried by its own
+//! evaluator, and the sets in the log.
 //!
 //! `apply` writes the set to the rules topic, where its version is taken, and then a control record into every
 //! partition of observations, so that both workers of a partition switch at the same offset. Done twice, or cut short
 //! and done again, it is harmless: the machine ignores a version that is not above its own.
 
+mod check;
+mod diff;
 mod explain;
+mod list;
+mod test;
 
 use super::output;
 use crate::config::Config;
@@ -28,8 +33,12 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Check rule files: every fault with its file, line and column. Exit 1 if there is one.
-    Check(Files),
+    /// Check rule files: every fault with its file, line and column, and what gives to think. Exit 1 if there is a fault.
+    Check(check::Args),
+    /// Run unit tests of rules, in promtool's format. Exit 1 if one fails.
+    Test(test::Args),
+    /// Say which rules an edit adds, changes and removes. Exit 1 if there is a difference.
+    Diff(diff::Args),
     /// Check rule files and put them in force: the whole set, in place of the one before.
     Apply {
         /// The files.
@@ -45,7 +54,7 @@ enum Action {
     /// Say why a rule fires, waits or is quiet: its expression part by part with every value at the last evaluation, the
     /// samples behind it with their offsets, its timers, and how near it is. From the newest snapshot and the log.
     Explain(explain::Args),
-    /// List the versions in the rules topic, newest first.
+    /// List the versions in the rules topic, newest first, and where each is active.
     List {
         /// One JSON object a line.
         #[arg(long)]
@@ -66,37 +75,40 @@ struct Files {
 /// Runs it.
 pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
     match &args.action {
-        Action::Check(files) => {
-            let Some(set) = checked(files)? else { return Ok(ExitCode::from(1)) };
-            eprintln!("bellwether: {}, no fault", counted(set.files.len(), "file"));
-            Ok(ExitCode::SUCCESS)
-        }
+        Action::Check(args) => check::run(args, config),
+        Action::Test(args) => test::run(args, config),
+        Action::Diff(args) => diff::run(args, config),
         Action::Apply { files, dry_run, author } => {
             let Some(set) = checked(files)? else { return Ok(ExitCode::from(1)) };
             let set = RuleSet { limits: config.limits, ..set };
             apply(config, set, author.clone(), *dry_run)
         }
         Action::Explain(args) => explain::run(args, config),
-        Action::List { json } => list(config, *json),
+        Action::List { json } => list::run(config, *json),
     }
 }
 
-/// The set that the files make, version 1; none if they have faults, which are then printed.
+/// The set that files make, version 1, in order of their names; a file that is named twice stands in it once.
+fn rule_set(mut files: Vec<RuleFile>, service_label: &str, limits: Limits) -> RuleSet {
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    files.dedup_by(|a, b| a.name == b.name);
+    RuleSet {
+        version: 1,
+        applied_ms: 0,
+        author: String::new(),
+        service_label: service_label.to_owned(),
+        files,
+        limits,
+    }
+}
+
+/// The set that the files make; none if they have faults, which are then printed.
 fn checked(files: &Files) -> Result<Option<RuleSet>, Error> {
     let mut read = Vec::new();
     for path in &files.files {
         read.push(RuleFile { name: path.display().to_string(), content: files::read_text(path)? });
     }
-    read.sort_by(|a, b| a.name.cmp(&b.name));
-    read.dedup_by(|a, b| a.name == b.name);
-    let set = RuleSet {
-        version: 1,
-        applied_ms: 0,
-        author: String::new(),
-        service_label: files.service_label.clone(),
-        files: read,
-        limits: Limits::default(),
-    };
+    let set = rule_set(read, &files.service_label, Limits::default());
     match rules::load(&set) {
         Ok(_) => Ok(Some(set)),
         Err(faults) => {
@@ -188,39 +200,6 @@ fn sets(config: &Config, topics: &Topics) -> Result<Vec<RuleSet>, Error> {
         }
     })?;
     Ok(sets)
-}
-
-fn list(config: &Config, json: bool) -> Result<ExitCode, Error> {
-    let mut sets = sets(config, &Topics::new(&config.kafka.topic_prefix))?;
-    sets.sort_by_key(|set| -set.version);
-    if json {
-        for set in &sets {
-            let files: Vec<&str> = set.files.iter().map(|file| file.name.as_str()).collect();
-            let line = serde_json::json!({
-                "version": set.version, "applied_ms": set.applied_ms, "author": set.author,
-                "service_label": set.service_label, "files": files, "hash": short_hash(set),
-            });
-            if !output::line(&line.to_string())? {
-                break;
-            }
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
-    let rows: Vec<Vec<String>> = sets
-        .iter()
-        .map(|set| {
-            let files: Vec<&str> = set.files.iter().map(|file| file.name.as_str()).collect();
-            vec![
-                set.version.to_string(),
-                output::time(set.applied_ms),
-                set.author.clone(),
-                short_hash(set),
-                files.join(" "),
-            ]
-        })
-        .collect();
-    output::print(&output::table(&["VERSION", "APPLIED", "AUTHOR", "HASH", "FILES"], &rows))?;
-    Ok(ExitCode::SUCCESS)
 }
 
 fn counted(count: usize, thing: &str) -> String {

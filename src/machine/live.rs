@@ -6,6 +6,7 @@
 //! longer returns the alert ends it at the next evaluation. Alerts of a rule that is gone are withdrawn at once.
 
 use super::alert::{Alert, Change};
+use super::promql::Plan;
 use super::rules::{Compiled, Group, Kind, Rule};
 use super::schedule::Grid;
 use super::series::{Interest, STALE_NAN_BITS, Store};
@@ -13,6 +14,9 @@ use super::shareable::Shareable;
 use crate::wire::{AlertId, AlertState, Labels, Limits, Reason, RuleSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// A lookback beyond all samples, far from where times overflow.
+const KEPT_MS: i64 = i64::MAX / 4;
 
 /// The rule set in force.
 #[derive(Debug, Default)]
@@ -81,6 +85,17 @@ impl Live {
     /// Makes a set the one in force, as far as it follows from its text alone: tells the store what is selected, and the
     /// expressions what that is called. Its groups.
     pub(super) fn bind(&mut self, set: &RuleSet, compiled: Compiled, store: &mut Store) -> Vec<Group> {
+        self.bind_beside(set, compiled, store, &mut [])
+    }
+
+    /// The same beside questions that are no rules: what they select is kept for good.
+    pub(super) fn bind_beside(
+        &mut self,
+        set: &RuleSet,
+        compiled: Compiled,
+        store: &mut Store,
+        questions: &mut [Plan],
+    ) -> Vec<Group> {
         let mut groups = compiled.groups;
         let mut interests = Vec::new();
         for group in &groups {
@@ -89,12 +104,16 @@ impl Live {
                 interests.push(Interest { lookback_ms, ..interest });
             }
         }
+        for interest in questions.iter().flat_map(Plan::interests) {
+            interests.push(Interest { lookback_ms: KEPT_MS, ..interest });
+        }
         self.alerts_selected = interests.iter().any(|interest| {
             interest.selector.metric_name().is_none_or(|name| name == ALERTS || name == ALERTS_FOR_STATE)
         });
         let selections = store.set_rules(interests, compiled.baselines);
         let mut rest = selections.as_slice();
-        for plan in groups.iter_mut().flat_map(|group| &mut group.rules).flat_map(Rule::plans_mut) {
+        let of_rules = groups.iter_mut().flat_map(|group| &mut group.rules).flat_map(Rule::plans_mut);
+        for plan in of_rules.chain(questions) {
             let (own, others) = rest.split_at(plan.interests().len());
             plan.bind(own);
             rest = others;

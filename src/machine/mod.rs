@@ -12,7 +12,7 @@
 //!
 //! The files in reading order: `clock`, `schedule`, `live` (rules in force), `evaluate`, `alert` (its life), `journal`
 //! (seq and running hash), `intake`, [`snapshot`] (and the digest); [`rules`] and [`template`] read what operators write, [`series`] keeps
-//! samples, [`baseline`] knows what is usual, [`promql`] evaluates.
+//! samples, [`baseline`] knows what is usual, [`promql`] evaluates. [`unittest`] drives a machine as promtool drives Prometheus.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -40,6 +40,7 @@ mod summary;
 pub mod template;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod unittest;
 
 pub use summary::{AlertStatus, RuleStatus, Summary};
 

@@ -3,6 +3,7 @@
 use super::Machine;
 use super::live::RuleState;
 use super::rules::Kind;
+use super::series::Selector;
 use super::template::{Asked, Data};
 use crate::wire::{AlertId, AlertState, Labels};
 use std::collections::BTreeMap;
@@ -147,6 +148,13 @@ impl Machine {
                 fault: state.fault.as_deref(),
             })
         })
+    }
+
+    /// Whether a selector of the rules in force selects some series; none where no rule in force has that selector, so
+    /// that its series are not kept.
+    #[must_use]
+    pub fn selects(&self, selector: &Selector) -> Option<bool> {
+        self.store.selects(selector)
     }
 
     /// The alerts that are pending or firing, in order of evaluation and of their identities.

@@ -18,6 +18,30 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
     read(path).map_err(|source| Error::File { path: path.display().to_string(), source })
 }
 
+/// Reads standard input to its end, as text.
+pub fn read_stdin() -> Result<String, Error> {
+    std::io::read_to_string(std::io::stdin())
+        .map_err(|source| Error::File { path: "standard input".to_owned(), source })
+}
+
+/// Writes a text file that the command line names, in place of what is there.
+pub fn write_text(path: &Path, text: &str) -> Result<(), Error> {
+    std::fs::write(path, text).map_err(|source| Error::File { path: path.display().to_string(), source })
+}
+
+/// Whether there is a file or a folder.
+#[must_use]
+pub fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Names of what a folder holds, those that are text; nothing where it is no folder that can be read.
+#[must_use]
+pub fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
 /// Who may do what with a file: its permission bits.
 pub fn mode(path: &Path) -> std::io::Result<u32> {
     std::fs::metadata(path).map(|metadata| metadata.permissions().mode() & 0o7777)

@@ -7,6 +7,7 @@ pub mod crashes;
 pub mod demo;
 pub mod emitter;
 pub mod files;
+pub mod glob;
 pub mod http;
 pub mod kafka;
 pub mod keys;

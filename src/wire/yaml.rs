@@ -5,6 +5,7 @@
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
+use serde_saphyr::options::NonFiniteFloatPolicy;
 use thiserror::Error;
 
 /// Line and column in a file, both from 1.
@@ -66,7 +67,9 @@ pub struct YamlFault {
 
 /// Reads one document. An empty one is [`Value::Null`].
 pub fn parse(text: &str) -> Result<Node, YamlFault> {
-    let raw: Spanned<Raw> = serde_saphyr::from_str(text).map_err(|fault| {
+    // `.inf` and `.nan` are texts like any other.
+    let options = serde_saphyr::options! { non_finite_float_policy: NonFiniteFloatPolicy::PassThrough };
+    let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options).map_err(|fault| {
         let fault = fault.without_snippet();
         let place = fault.location().map(place_of).unwrap_or_default();
         YamlFault { place, message: fault.to_string().lines().next().unwrap_or_default().to_owned() }
@@ -219,12 +222,17 @@ mod tests {
     #[test]
     fn scalars_keep_their_text_and_their_place() {
         let tree =
-            parse("a: 1.10\nb: \"0x10\"\nc:   0x10 # note\nd: true\ne: |\n  x\n  y\n").expect("it is YAML");
+            parse("a: 1.10\nb: \"0x10\"\nc:   0x10 # note\nd: true\nf: [-.inf, .NaN]\ne: |\n  x\n  y\n")
+                .expect("it is YAML");
         assert_eq!(scalar(&tree, "a"), ("1.10", Place { line: 1, column: 4 }));
         assert_eq!(scalar(&tree, "b").0, "0x10");
         assert_eq!(scalar(&tree, "c"), ("0x10", Place { line: 3, column: 6 }));
         assert_eq!(scalar(&tree, "d").0, "true");
         assert_eq!(scalar(&tree, "e").0, "x\ny\n");
+        let Value::Mapping(pairs) = &tree.value else { panic!("no mapping") };
+        let Value::Sequence(items) = &pairs[4].1.value else { panic!("no list") };
+        let texts: Vec<&Value> = items.iter().map(|item| &item.value).collect();
+        assert_eq!(texts, [&Value::Scalar("-.inf".to_owned()), &Value::Scalar(".NaN".to_owned())]);
     }
 
     #[test]

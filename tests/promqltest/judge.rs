@@ -1,10 +1,10 @@
 //! Evaluates a question against what was loaded and compares the answer, within the tolerance of Prometheus's own
 //! runner (1e-6, relative).
 
-use crate::notation::{Sequence, Slot};
 use crate::script::{Eval, Load, Wanted};
 use bellwether::machine::promql::{Level, Note, Plan, PlanFault, Settings, Times, Value};
 use bellwether::machine::series::Store;
+use bellwether::machine::unittest::notation::{Sequence, Slot};
 use bellwether::wire::{Labels, labels::METRIC_NAME};
 use std::collections::{BTreeMap, BTreeSet};
 

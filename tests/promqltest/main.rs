@@ -20,7 +20,6 @@
 )]
 
 mod judge;
-mod notation;
 mod script;
 
 use judge::{Judgement, judge};

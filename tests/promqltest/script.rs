@@ -1,7 +1,8 @@
 //! A test file: commands, and under each the lines that belong to it. A blank line or a comment ends them, as in
 //! Prometheus.
 
-use crate::notation::{Sequence, duration_ms, number, series};
+use bellwether::machine::rules::duration;
+use bellwether::machine::unittest::notation::{self, Sequence, number};
 use bellwether::wire::Labels;
 use regex::Regex;
 
@@ -194,6 +195,25 @@ fn unquoted(text: &str) -> Result<String, String> {
     let raw = text.strip_prefix('`').and_then(|text| text.strip_suffix('`'));
     match raw {
         Some(raw) => Ok(raw.to_owned()),
-        None => crate::notation::unquoted(text).map(|(value, _)| value),
+        None => {
+            // A text by itself is written as the value of a label is.
+            let labels = notation::metric(&format!("{{text={text}}}")).map_err(|fault| fault.to_string())?;
+            Ok(labels.get("text").to_owned())
+        }
     }
+}
+
+fn series(line: &str) -> Result<(Labels, Sequence), String> {
+    notation::series(line).map_err(|fault| fault.to_string())
+}
+
+/// `1m30s`, `10s`, `1ms`, `0`, and seconds as a number; behind a minus, before the epoch.
+fn duration_ms(text: &str) -> Result<i64, String> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        #[allow(clippy::cast_possible_truncation, reason = "times of tests are small")]
+        return Ok((seconds * 1000.0).round() as i64);
+    }
+    let (sign, rest) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    let ms = duration::parse_ms(rest).ok_or_else(|| format!("no duration: {text:?}"))?;
+    Ok(sign * ms)
 }

@@ -45,6 +45,7 @@ mod ratio;
 mod regression;
 mod relabel;
 mod select;
+mod survey;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -54,6 +55,8 @@ mod whole;
 pub use fault::{EvalFault, PlanFault};
 pub use note::{Level, Note};
 pub use parts::{Nearest, Part};
+pub use survey::{Reach, Survey, Window};
+pub(super) use syntax::unquote;
 
 use super::series::{Interest, Point, SelectionId, Selector, Store};
 use crate::wire::Labels;

@@ -33,9 +33,34 @@ pub fn parse_ms(text: &str) -> Option<i64> {
     (!text.is_empty() && total_ms <= i64::MAX / 1_000_000).then_some(total_ms)
 }
 
+/// As Prometheus writes it: `1h30m`, `90s` as `1m30s`, nothing as `0s`. What is below zero is written as zero.
+#[must_use]
+pub fn text(ms: i64) -> String {
+    let mut rest = ms.max(0);
+    let mut text = String::new();
+    // A year or a week is written only where nothing is left of it: so is Prometheus's.
+    for (unit, unit_ms) in UNITS {
+        let whole = matches!(unit, "y" | "w");
+        if rest >= unit_ms && (!whole || rest % unit_ms == 0) {
+            text += &format!("{}{unit}", rest / unit_ms);
+            rest %= unit_ms;
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::parse_ms;
+    use super::{parse_ms, text};
+
+    #[test]
+    fn durations_are_written_so_that_they_are_read_back() {
+        for written in ["0s", "324ms", "3s", "5m", "1m30s", "1h30m", "4d1h", "1w", "8d", "10y", "1d2h3m4s5ms"]
+        {
+            let ms = parse_ms(written).expect("a duration");
+            assert_eq!(text(ms), written);
+        }
+    }
 
     #[test]
     fn durations_are_prometheuss() {

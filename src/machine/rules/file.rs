@@ -10,7 +10,7 @@ use crate::wire::yaml::{Node, Place, Value, parse};
 use std::collections::BTreeSet;
 
 /// Interval of a group that names none, milliseconds: Prometheus's default.
-const INTERVAL_MS: i64 = 60_000;
+pub(super) const INTERVAL_MS: i64 = 60_000;
 const GROUP_KEYS: [&str; 6] = ["name", "interval", "query_offset", "limit", "labels", "rules"];
 const RULE_KEYS: [&str; 7] = ["record", "alert", "expr", "for", "keep_firing_for", "labels", "annotations"];
 

@@ -21,13 +21,16 @@
 //! Beside `groups` a file may have `baselines`; see `baselines.rs`.
 //!
 //! Beyond Prometheus's own checks these are refused, since they can only be mistakes: a rule of the same name and
-//! labels twice in a group, `$value` in a label, a label `alertname`, a template that could fail when the page is due.
+//! labels twice in a group, `$value` in a label, a label `alertname`, a template that could fail when the page is due, a
+//! recording rule that writes a baseline's output. What is no fault and mostly no help is in `lint.rs`.
 
 mod baselines;
+pub mod compare;
 pub mod duration;
 mod file;
+pub mod lint;
 mod place;
-mod reader;
+pub(super) mod reader;
 
 use super::baseline::{self, Baseline};
 use super::promql::Plan;
@@ -194,6 +197,7 @@ pub fn load(set: &RuleSet) -> Result<Compiled, Vec<RuleFault>> {
             Err(found) => faults.extend(found),
         }
     }
+    faults.extend(lint::written_by_baselines(&set.files, &outputs));
     if faults.is_empty() { Ok(Compiled { groups, baselines }) } else { Err(faults) }
 }
 

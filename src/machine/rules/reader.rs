@@ -5,27 +5,27 @@ use crate::wire::RuleFile;
 use crate::wire::yaml::{Node, Place, Value, suggestion};
 
 /// The fields of one mapping, those that are known and set.
-pub(super) type Fields<'a> = Vec<(&'a str, &'a Node)>;
+pub(in crate::machine) type Fields<'a> = Vec<(&'a str, &'a Node)>;
 
 /// One file being read.
-pub(super) struct Reader<'a> {
+pub(in crate::machine) struct Reader<'a> {
     file: &'a RuleFile,
     /// Name of the rule that is being read.
-    pub(super) rule: Option<String>,
-    pub(super) faults: Vec<RuleFault>,
+    pub(in crate::machine) rule: Option<String>,
+    pub(in crate::machine) faults: Vec<RuleFault>,
 }
 
 /// The value of a field.
-pub(super) fn field<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a Node> {
+pub(in crate::machine) fn field<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a Node> {
     fields.iter().find(|(key, _)| *key == name).map(|(_, node)| *node)
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(file: &'a RuleFile) -> Self {
+    pub(in crate::machine) fn new(file: &'a RuleFile) -> Self {
         Self { file, rule: None, faults: Vec::new() }
     }
 
-    pub(super) fn fault(&mut self, place: Place, message: impl Into<String>) {
+    pub(in crate::machine) fn fault(&mut self, place: Place, message: impl Into<String>) {
         self.faults.push(RuleFault {
             file: self.file.name.clone(),
             place,
@@ -35,7 +35,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A fault at a character of a scalar's text.
-    pub(super) fn fault_within(
+    pub(in crate::machine) fn fault_within(
         &mut self,
         node: &Node,
         text: &str,
@@ -46,7 +46,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The fields of a mapping; keys other than `known` are refused. An empty value is the same as no key.
-    pub(super) fn fields(&mut self, node: &'a Node, what: &str, known: &[&str]) -> Fields<'a> {
+    pub(in crate::machine) fn fields(&mut self, node: &'a Node, what: &str, known: &[&str]) -> Fields<'a> {
         let Value::Mapping(pairs) = &node.value else {
             self.fault(node.place, format!("{what} is a mapping with the keys {}", known.join(", ")));
             return Fields::new();
@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The items of a list; an absent one is empty.
-    pub(super) fn items(&mut self, node: Option<&'a Node>, key: &str) -> &'a [Node] {
+    pub(in crate::machine) fn items(&mut self, node: Option<&'a Node>, key: &str) -> &'a [Node] {
         match node.map(|node| (node.place, &node.value)) {
             Some((_, Value::Sequence(items))) => items,
             Some((place, Value::Scalar(_) | Value::Mapping(_) | Value::Null)) => {
@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The text of a scalar; an absent one is empty.
-    pub(super) fn text(&mut self, node: Option<&'a Node>, key: &str) -> &'a str {
+    pub(in crate::machine) fn text(&mut self, node: Option<&'a Node>, key: &str) -> &'a str {
         match node.map(|node| (node.place, &node.value)) {
             Some((_, Value::Scalar(text))) => text,
             Some((place, Value::Sequence(_) | Value::Mapping(_) | Value::Null)) => {
@@ -91,7 +91,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A duration in milliseconds, if there is one.
-    pub(super) fn duration_ms(&mut self, node: Option<&'a Node>, key: &str) -> Option<i64> {
+    pub(in crate::machine) fn duration_ms(&mut self, node: Option<&'a Node>, key: &str) -> Option<i64> {
         let node = node?;
         let text = self.text(Some(node), key);
         let ms = super::duration::parse_ms(text);
@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A whole number from 0; an absent one is 0.
-    pub(super) fn count(&mut self, node: Option<&'a Node>, key: &str) -> usize {
+    pub(in crate::machine) fn count(&mut self, node: Option<&'a Node>, key: &str) -> usize {
         let text = self.text(node, key);
         match (node, text.parse()) {
             (None, _) => 0,
@@ -121,7 +121,11 @@ impl<'a> Reader<'a> {
     }
 
     /// The pairs of a mapping of texts, in order of their names, each value with its node.
-    pub(super) fn texts(&mut self, node: Option<&'a Node>, key: &str) -> Vec<(&'a str, &'a Node, &'a str)> {
+    pub(in crate::machine) fn texts(
+        &mut self,
+        node: Option<&'a Node>,
+        key: &str,
+    ) -> Vec<(&'a str, &'a Node, &'a str)> {
         let Some(node) = node else { return Vec::new() };
         let Value::Mapping(pairs) = &node.value else {
             self.fault(node.place, format!("{key} is a mapping of names to texts"));

@@ -302,6 +302,12 @@ impl Store {
         &self.selections[selection.0 as usize].series
     }
 
+    /// Whether a selector of the rules in force selects some series; none where no rule in force has that selector.
+    pub(super) fn selects(&self, selector: &Selector) -> Option<bool> {
+        let selection = self.selections.iter().find(|selection| selection.selector == *selector)?;
+        Some(!selection.series.is_empty())
+    }
+
     /// The samples of a series in `(after_ms, to_ms]`, stale markers among them.
     #[must_use]
     pub fn window(&self, id: SeriesId, after_ms: i64, to_ms: i64) -> Window<'_> {

@@ -15,7 +15,8 @@
 //! expression is a literal, or `printf` of one: then a matcher whose value has a `%` in it may match anything, and what
 //! it does match is decided when the text is there. Where there is no store to ask, as for an alert that ends because
 //! its rule is gone, it finds nothing. Outside of the log there is no `now`; and there are no external labels and no
-//! external URL: those are of a server, ours would be of a worker, and are empty.
+//! external URL: those are of a server, ours would be of a worker, and are empty. Only a unit test sets them
+//! ([`Server`]).
 
 mod datum;
 mod format;
@@ -60,6 +61,16 @@ pub struct Template {
     tree: Tree,
     /// One for each `query` in it.
     plans: Vec<Plan>,
+    server: Server,
+}
+
+/// What a template is told of the server that it runs on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Server {
+    /// `$externalLabels`.
+    pub labels: Labels,
+    /// `externalURL`; its path is `pathPrefix`.
+    pub url: String,
 }
 
 /// Why a template is refused.
@@ -77,13 +88,19 @@ const RENDERED_BYTES_MAX: usize = 64 << 10;
 impl Template {
     /// Parses. The first fault ends it.
     pub fn parse(text: &str) -> Result<Self, TemplateFault> {
-        parse::parse(text).map(|(tree, plans)| Self { tree, plans })
+        parse::parse(text).map(|(tree, plans)| Self { tree, plans, server: Server::default() })
     }
 
     /// A template that is `text` and has no actions.
     #[must_use]
     pub fn literal(text: &str) -> Self {
-        Self { tree: Tree { body: vec![Node::Text(text.to_owned())], ..Tree::default() }, plans: Vec::new() }
+        let tree = Tree { body: vec![Node::Text(text.to_owned())], ..Tree::default() };
+        Self { tree, plans: Vec::new(), server: Server::default() }
+    }
+
+    /// Tells it of a server.
+    pub fn set_server(&mut self, server: &Server) {
+        self.server = server.clone();
     }
 
     /// What its queries ask.
@@ -105,7 +122,7 @@ impl Template {
     /// The text for one alert.
     #[must_use]
     pub fn render(&self, data: &Data<'_>) -> String {
-        match run::run(&self.tree, &self.plans, data) {
+        match run::run(&self.tree, &self.plans, &self.server, data) {
             Ok(text) => fit::cut(&text, RENDERED_BYTES_MAX),
             Err(message) => format!("<error expanding template: {message}>"),
         }

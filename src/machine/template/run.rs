@@ -2,7 +2,7 @@
 
 use super::datum::Datum;
 use super::tree::{Command, Node, Operand, Pipeline, Tree};
-use super::{Asked, Data, RENDERED_BYTES_MAX};
+use super::{Asked, Data, RENDERED_BYTES_MAX, Server};
 use crate::machine::promql::{Element, Plan, Value};
 use crate::wire::Labels;
 
@@ -23,6 +23,7 @@ enum Flow {
 pub(super) struct Run<'a> {
     tree: &'a Tree,
     plans: &'a [Plan],
+    server: &'a Server,
     data: &'a Data<'a>,
     variables: Vec<(String, Datum)>,
     steps: usize,
@@ -31,16 +32,16 @@ pub(super) struct Run<'a> {
 }
 
 /// The text for one alert, or why there is none.
-pub(super) fn run(tree: &Tree, plans: &[Plan], data: &Data<'_>) -> Result<String, String> {
+pub(super) fn run(tree: &Tree, plans: &[Plan], server: &Server, data: &Data<'_>) -> Result<String, String> {
     let given = [
         ("", Datum::Root),
         ("labels", Datum::Labels(data.labels.clone())),
         ("value", Datum::Number(data.value)),
-        ("externalLabels", Datum::Labels(Labels::default())),
-        ("externalURL", Datum::Text(String::new())),
+        ("externalLabels", Datum::Labels(server.labels.clone())),
+        ("externalURL", Datum::Text(server.url.clone())),
     ];
     let variables = given.into_iter().map(|(name, datum)| (name.to_owned(), datum)).collect();
-    let mut run = Run { tree, plans, data, variables, steps: 0, depth: 0, out: String::new() };
+    let mut run = Run { tree, plans, server, data, variables, steps: 0, depth: 0, out: String::new() };
     run.nodes(&tree.body, &Datum::Root)?;
     Ok(run.out)
 }
@@ -193,6 +194,12 @@ impl<'a> Run<'a> {
         for command in &pipeline.commands {
             before = Some(match command {
                 Command::Operand(operand) => self.operand(operand, dot)?,
+                Command::Call(function, _) if function.name == "externalURL" => {
+                    Datum::Text(self.server.url.clone())
+                }
+                Command::Call(function, _) if function.name == "pathPrefix" => {
+                    Datum::Text(path(&self.server.url).to_owned())
+                }
                 Command::Call(function, operands) => {
                     let mut arguments = Vec::new();
                     for operand in operands {
@@ -256,8 +263,8 @@ impl<'a> Run<'a> {
         fields.iter().try_fold(datum, |datum, field| match (&datum, field.as_str()) {
             (Datum::Root, "Labels") => Ok(Datum::Labels(self.data.labels.clone())),
             (Datum::Root, "Value") => Ok(Datum::Number(self.data.value)),
-            (Datum::Root, "ExternalLabels") => Ok(Datum::Labels(Labels::default())),
-            (Datum::Root, "ExternalURL") => Ok(Datum::Text(String::new())),
+            (Datum::Root, "ExternalLabels") => Ok(Datum::Labels(self.server.labels.clone())),
+            (Datum::Root, "ExternalURL") => Ok(Datum::Text(self.server.url.clone())),
             (Datum::Sample(labels, _), "Labels") => Ok(Datum::Labels(labels.clone())),
             (Datum::Sample(_, value), "Value") => Ok(Datum::Number(*value)),
             (Datum::Labels(labels), name) => Ok(Datum::Text(labels.get(name).to_owned())),
@@ -266,4 +273,11 @@ impl<'a> Run<'a> {
             (datum, name) => Err(format!("can't evaluate field {name} in type {}", datum.kind())),
         })
     }
+}
+
+/// The path of a URL, without what asks and what points.
+fn path(url: &str) -> &str {
+    let behind = url.split_once("://").map_or(url, |(_, behind)| behind);
+    let from = behind.find('/').unwrap_or(behind.len());
+    behind[from..].split(['?', '#']).next().unwrap_or_default()
 }

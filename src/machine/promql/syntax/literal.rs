@@ -37,7 +37,7 @@ fn hexadecimal(text: &str) -> Option<f64> {
 
 /// The bytes that a quoted string stands for, its quotes given with it. Go's escapes; what is wrong with them, and how
 /// many bytes into `quoted`.
-pub(super) fn unquote(quoted: &str) -> Result<Vec<u8>, (String, usize)> {
+pub(in crate::machine) fn unquote(quoted: &str) -> Result<Vec<u8>, (String, usize)> {
     let quote = quoted.chars().next().unwrap_or('"');
     let inner = &quoted[1..quoted.len() - 1];
     if quote == '`' {

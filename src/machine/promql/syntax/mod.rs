@@ -21,6 +21,7 @@ mod tree;
 mod types;
 
 pub(super) use literal::quoted;
+pub(in crate::machine) use literal::unquote;
 pub(super) use parser::parse;
 pub(super) use tree::*;
 
