@@ -38,6 +38,7 @@ fn every_public_rule_loads_and_is_evaluated() {
             service_label: "service".to_owned(),
             files: vec![RuleFile { name: name.clone(), content }],
             limits: Limits::default(),
+            partitions: 0,
         };
         let compiled = load(&set).unwrap_or_else(|faults| panic!("{name}: {faults:?}"));
         files += 1;

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! # A comment. Lines without a time in front of them are blocks (4 blanks) or outputs (4 blanks and an arrow).
-//! 0s rules [version 2 | limits 9 9 9]      then the YAML as a block; versions count up by themselves; limits are series,
-//!                                          alerts, firing_per_service
+//! 0s rules [version 2 | limits 9 9 9 | partitions 4]   then the YAML as a block; versions count up by themselves; limits
+//!                                          are series, alerts, firing_per_service
 //! 15s..10m every 15s                       then one series a line: SERVICE SERIES VALUES (promtool's notation)
 //!     web up{instance="a"} 1x7 0x20 _x3 stale
 //! 70s sample web up{instance="a"} 0 [@65s]        event time, where it is not the time of arrival

@@ -131,7 +131,7 @@ impl World {
 
     fn happen(&mut self, time_ms: i64, input: &Input, step: usize) -> Vec<String> {
         match input {
-            Input::Rules { version, limits, yaml } => {
+            Input::Rules { version, limits, partitions, yaml } => {
                 self.version = version.map_or(self.version + 1, |version| self.first_version + version);
                 let file = RuleFile { name: "rules.yaml".to_owned(), content: yaml.clone() };
                 let set = RuleSet {
@@ -140,6 +140,7 @@ impl World {
                     author: "story".to_owned(),
                     service_label: SERVICE.to_owned(),
                     limits: *limits,
+                    partitions: *partitions,
                     files: vec![file],
                 };
                 self.record(time_ms, Some(seal(&Control::Rules(set))))
@@ -322,8 +323,9 @@ fn emitted(t: &Transition) -> Vec<String> {
     } else {
         format!(", since {}", clock(t.active_since_ms))
     };
+    let by = t.suppressed_by.as_ref().map(|by| format!(", held back by {}", by.rule)).unwrap_or_default();
     let mut lines = vec![format!(
-        "    -> {} #{} {}{{{}}} {} -> {}: {}, value {}{since}",
+        "    -> {} #{} {}{{{}}} {} -> {}: {}, value {}{since}{by}",
         clock(t.event_ms),
         t.seq,
         t.rule,

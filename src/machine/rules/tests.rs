@@ -10,6 +10,7 @@ fn load_one(content: &str) -> Result<Compiled, Vec<RuleFault>> {
         author: String::new(),
         service_label: "service".to_owned(),
         limits: crate::wire::Limits::default(),
+        partitions: 0,
         files: vec![file],
     })
 }
