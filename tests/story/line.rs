@@ -59,6 +59,8 @@ pub enum Input {
     Garbage,
     Tick,
     Ticks(bool),
+    /// How far apart ticks are from here on, milliseconds.
+    TickEvery(i64),
     BrokerClock(i64),
     WorkerClock(i64),
     Show,
@@ -154,6 +156,7 @@ fn item(line: &str, block: &[&str]) -> Result<(i64, Input), String> {
         },
         ["garbage"] => Input::Garbage,
         ["tick"] => Input::Tick,
+        ["ticks", "every", step] => Input::TickEvery(time_ms(step)?.max(1)),
         ["ticks", "stop"] => Input::Ticks(false),
         ["ticks", "start"] => Input::Ticks(true),
         ["broker", "clock", skew] => Input::BrokerClock(signed_ms(skew)?),

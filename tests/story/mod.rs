@@ -10,10 +10,10 @@
 //! 70s sample web up{instance="a"} 0 [@65s]        event time, where it is not the time of arrival
 //! 80s check web host=a check=http critical "refused" [@75s]
 //! 90s forge | quarantine OFFSET | skipped      forged control records; one that tells of a quarantine; one that is in it
-//! 90s garbage | tick | ticks stop | ticks start | broker clock +1h | worker clock -1h | show | end
+//! 90s garbage | tick | ticks stop | ticks start | ticks every 15s | broker clock +1h | worker clock -1h | show | end
 //! ```
 //!
-//! Time 0 is the epoch. A worker ticks each second. Two machines are fed, and must agree after each record.
+//! Time 0 is the epoch. A worker ticks each second, unless a story says otherwise. Two machines are fed, and must agree after each record.
 
 #![allow(dead_code, unused_imports, reason = "each test that includes this module uses a part of it")]
 

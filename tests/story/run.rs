@@ -44,6 +44,7 @@ struct World {
     /// What stands in the log for time 0.
     start_ms: i64,
     ticks: bool,
+    tick_ms: i64,
     version: i64,
     first_version: i64,
 }
@@ -71,6 +72,7 @@ pub fn run_from(story: &Story, start_ms: i64, version: i64) -> Run {
         worker_skew_ms: 0,
         start_ms,
         ticks: true,
+        tick_ms: TICK_MS,
         version,
         first_version: version,
     };
@@ -82,7 +84,7 @@ pub fn run_from(story: &Story, start_ms: i64, version: i64) -> Run {
             let lines = world.idle(next_tick_ms);
             let begun = story.items.iter().rposition(|item| item.at_ms <= next_tick_ms).unwrap_or(0);
             outputs[begun].extend(lines);
-            next_tick_ms += TICK_MS;
+            next_tick_ms += world.tick_ms;
         }
         let lines = world.happen(time_ms, &story.items[at].input, step);
         let begun = story.items.iter().rposition(|item| item.at_ms <= time_ms).unwrap_or(0);
@@ -182,6 +184,10 @@ impl World {
             Input::Tick => self.tick(time_ms),
             Input::Ticks(on) => {
                 self.ticks = *on;
+                Vec::new()
+            }
+            Input::TickEvery(step_ms) => {
+                self.tick_ms = *step_ms;
                 Vec::new()
             }
             Input::BrokerClock(skew_ms) => {
