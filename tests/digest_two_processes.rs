@@ -67,6 +67,7 @@ fn rules(version: i64) -> RuleSet {
         author: "test".to_owned(),
         service_label: "service".to_owned(),
         limits: bellwether::wire::Limits::default(),
+        partitions: 0,
         files: vec![RuleFile { name: "rules.yaml".to_owned(), content }],
     }
 }

@@ -121,6 +121,7 @@ fn transition(seq: i64, append_ms: i64) -> Transition {
         input_offset: seq,
         ordinal: 0,
         append_ms,
+        suppressed_by: None,
     }
 }
 

@@ -177,6 +177,7 @@ impl Stack {
             input_offset: self.seq,
             ordinal: 0,
             append_ms: now_ms,
+            suppressed_by: None,
         };
         let bytes = AlertRecord::Transition(Box::new(transition)).encode();
         let record = BaseRecord::<(), [u8]>::to("bellwether.alerts").partition(0).payload(&bytes);

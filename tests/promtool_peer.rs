@@ -152,6 +152,7 @@ fn series(story: &Story) -> BTreeMap<Labels, BTreeMap<i64, f64>> {
             | Input::Skipped
             | Input::Tick
             | Input::Ticks(_)
+            | Input::TickEvery(_)
             | Input::BrokerClock(_)
             | Input::WorkerClock(_) => panic!("promtool has no words for {:?}", item.input),
         }

@@ -172,6 +172,7 @@ fn passes_here(rule_file: &str, rules: &str, tests: &str) {
         service_label: "service".to_owned(),
         files: vec![RuleFile { name: rule_file.to_owned(), content: rules.to_owned() }],
         limits: Limits::default(),
+        partitions: 0,
     };
     let file::TestFile { interval_ms, group_order, fuzzy, tests, .. } = tests;
     let setting = run::Setting { interval_ms, group_order, fuzzy };

@@ -40,6 +40,7 @@ fn every_public_rule_loads_and_is_evaluated() {
             service_label: "service".to_owned(),
             files: vec![RuleFile { name: name.clone(), content }],
             limits: Limits::default(),
+            partitions: 0,
         };
         let site = Site { partitions: 1, scrape_interval_ms: 15_000 };
         let found = lint(&set, site);

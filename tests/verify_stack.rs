@@ -152,6 +152,7 @@ fn write_observations(topic: &str, signer: &Signer) {
         author: "test".to_owned(),
         service_label: "service".to_owned(),
         limits: bellwether::wire::Limits::default(),
+        partitions: 0,
         files: vec![RuleFile { name: "r.yaml".to_owned(), content: RULES.to_owned() }],
     };
     let tick = |partition| {

@@ -84,6 +84,7 @@ fn rules(cluster: &Cluster) -> Vec<u8> {
         author: "test".to_owned(),
         service_label: "service".to_owned(),
         limits: bellwether::wire::Limits::default(),
+        partitions: 0,
         files: vec![file],
     };
     keys::signer_of(&config(cluster, "zone-a")).seal(1, &Control::Rules(set))

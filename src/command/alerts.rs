@@ -179,7 +179,7 @@ fn row(transition: &Transition) -> Vec<String> {
 
 fn line(partition: i32, transition: &Transition) -> String {
     format!(
-        "{} {partition}/{} {} -> {} {} {} value={} reason={}",
+        "{} {partition}/{} {} -> {} {} {} value={} reason={}{}",
         output::time(transition.event_ms),
         transition.seq,
         state(transition.from),
@@ -188,6 +188,11 @@ fn line(partition: i32, transition: &Transition) -> String {
         labels(&transition.labels),
         number(transition.value),
         serde_json::to_value(transition.reason).ok().as_ref().and_then(|word| word.as_str()).unwrap_or("?"),
+        transition
+            .suppressed_by
+            .as_ref()
+            .map(|by| format!(" suppressed_by={}", by.rule.escape_debug()))
+            .unwrap_or_default(),
     )
 }
 

@@ -99,6 +99,7 @@ fn rule_set(mut files: Vec<RuleFile>, service_label: &str, limits: Limits) -> Ru
         service_label: service_label.to_owned(),
         files,
         limits,
+        partitions: 0,
     }
 }
 
@@ -127,7 +128,13 @@ fn apply(config: &Config, set: RuleSet, author: Option<String>, dry_run: bool) -
     let partitions = Log::open(config, &topics.observations)?.partitions()?;
     let newest = sets(config, &topics)?.into_iter().map(|set| set.version).max().unwrap_or(0);
     let author = author.or_else(|| files::environment("USER")).unwrap_or_default();
-    let set = RuleSet { version: newest.saturating_add(1), applied_ms: clock::wall_ms(), author, ..set };
+    let set = RuleSet {
+        version: newest.saturating_add(1),
+        applied_ms: clock::wall_ms(),
+        author,
+        partitions: i64::from(partitions),
+        ..set
+    };
     let (record, control) = (set.encode(), Control::Rules(set.clone()));
     let controls = (0..partitions).map(|partition| (partition, signer.seal(partition, &control)));
     let controls: Vec<(i32, Vec<u8>)> = controls.collect();
@@ -209,7 +216,7 @@ fn counted(count: usize, thing: &str) -> String {
 /// First 12 hexadecimal digits of BLAKE3 over the files' names and contents, and the release of the time zones that
 /// their baselines use: equal for rules that mean the same, whoever applied them and when.
 fn short_hash(set: &RuleSet) -> String {
-    let set = RuleSet { version: 1, applied_ms: 0, author: String::new(), ..set.clone() };
+    let set = RuleSet { version: 1, applied_ms: 0, author: String::new(), partitions: 0, ..set.clone() };
     let zones = rules::load(&set).ok().and_then(|compiled| compiled.zones());
     let mut hasher = blake3::Hasher::new();
     hasher.update(&set.encode());

@@ -1,50 +1,89 @@
-//! The life of one alert, as Prometheus's `AlertingRule.Eval` has it.
+//! The life of one alert: one state machine for whatever a rule asks for.
 //!
-//! ```text
-//!                condition_met, for > 0            held_for
-//!   inactive ───────────────────────▶ pending ───────────────▶ firing ──┐ condition gone, for less than
-//!      ▲  ▲        condition_met, for = 0 └──────────────────────▲      │ keep_firing_for: stays
-//!      │  └── condition_cleared ──────────┘                      └──────┘
-//!      └───── condition_cleared, keep_firing_elapsed ───────────────┘
-//! ```
+//! An evaluation says of an alert's condition that it *holds*, that it is *gone*, or, of one that fires, that it is
+//! *undecided*: its expression no longer returns it, and its `resolve_expr` does not either. `judge.rs` works that out,
+//! from data that may be missing.
+//!
+//! | state | condition | and | becomes | reason |
+//! |---|---|---|---|---|
+//! | inactive | holds | neither `for` nor `for_samples` to wait for | firing | `condition_met`, `no_data` |
+//! | inactive | holds | | pending | `condition_met`, `no_data` |
+//! | pending | holds | for as long as `for`, on as many samples as `for_samples` | firing | `held_for`, `held_for_samples` |
+//! | pending | gone | | inactive | why it is gone |
+//! | firing | holds, undecided | | | |
+//! | firing | gone | for less than `keep_firing_for` | | |
+//! | firing | gone | it flaps | | |
+//! | firing | gone | | inactive | why it is gone, `keep_firing_elapsed`, `flapping_stopped` |
+//! | firing | holds | at another step of its ladder | firing | `severity_changed` |
+//! | firing | any | it begins to flap, or stops | firing | `flapping_started`, `flapping_stopped` |
+//! | firing | any | another alert holds it back, or no more | firing | `suppressed`, `inhibited`, `suppression_ended` |
+//!
+//! Why a condition is gone: `condition_cleared`, `resolve_condition_met`, `no_data`, `missing_series`, `data_returned`.
+//! An alert of a rule that is gone ends with `rule_removed`.
 //!
 //! Where a rule's evaluation fails, its alerts stay as they are, timers running: as in Prometheus. The failure is
-//! counted and shown with the rule. Where a rule has more alerts than its group's `limit`, all of them go, and those
-//! that were out are withdrawn with `limit_exceeded`: as in Prometheus, too.
+//! counted and shown with the rule. Where a rule has more alerts than its group's `limit`, those that are there stay and
+//! no other begins; [`super::notice`] says so. Prometheus ends them all.
 
+use super::flaps::Flaps;
 use super::rules::Alerting;
+use super::rules::alerting::SEVERITY;
 use crate::wire::AlertState::{Firing, Inactive, Pending};
-use crate::wire::{AlertId, AlertState, Labels, Reason};
+use crate::wire::{AlertId, AlertState, Labels, Reason, Suppression};
 
-/// Every transition there is. Anything else is a bug of the machine.
-const LEGAL: [(AlertState, AlertState, Reason); 14] = [
-    (Inactive, Pending, Reason::ConditionMet),
-    (Inactive, Firing, Reason::ConditionMet),
-    (Pending, Firing, Reason::HeldFor),
-    (Pending, Inactive, Reason::ConditionCleared),
-    (Pending, Inactive, Reason::LimitExceeded),
-    (Pending, Inactive, Reason::RuleRemoved),
-    (Firing, Inactive, Reason::ConditionCleared),
-    (Firing, Inactive, Reason::KeepFiringElapsed),
-    (Firing, Inactive, Reason::LimitExceeded),
-    (Firing, Inactive, Reason::RuleRemoved),
+/// Why a condition holds.
+const HOLDS: [Reason; 2] = [Reason::ConditionMet, Reason::NoData];
+/// Why a condition is gone, or its rule.
+const GONE: [Reason; 6] = [
+    Reason::ConditionCleared,
+    Reason::ResolveConditionMet,
+    Reason::NoData,
+    Reason::MissingSeries,
+    Reason::DataReturned,
+    Reason::RuleRemoved,
+];
+/// What ends an alert whose condition is gone already.
+const KEPT: [Reason; 2] = [Reason::KeepFiringElapsed, Reason::FlappingStopped];
+/// What changes an alert that fires and goes on firing.
+const CHANGES: [Reason; 6] = [
+    Reason::SeverityChanged,
+    Reason::FlappingStarted,
+    Reason::FlappingStopped,
+    // By other alerts, see `suppress`.
+    Reason::Suppressed,
+    Reason::Inhibited,
+    Reason::SuppressionEnded,
+];
+/// Every transition there is: from, to, and the reasons for it. Anything else is a bug of the machine.
+const LEGAL: [(AlertState, AlertState, &[Reason]); 10] = [
+    (Inactive, Pending, &HOLDS),
+    (Inactive, Firing, &HOLDS),
+    (Pending, Firing, &[Reason::HeldFor, Reason::HeldForSamples]),
+    (Pending, Inactive, &GONE),
+    (Firing, Inactive, &GONE),
+    (Firing, Inactive, &KEPT),
+    (Firing, Firing, &CHANGES),
     // Of the machine's own alerts, see `notice`.
-    (Inactive, Firing, Reason::LimitReached),
-    (Firing, Inactive, Reason::LimitCleared),
-    (Inactive, Firing, Reason::RecordQuarantined),
-    (Firing, Inactive, Reason::QuarantineElapsed),
+    (Inactive, Firing, &[Reason::LimitReached, Reason::RecordQuarantined]),
+    (Firing, Inactive, &[Reason::LimitCleared]),
+    (Firing, Inactive, &[Reason::QuarantineElapsed]),
 ];
 
-/// An alert that is pending or firing.
+/// An alert that is pending or firing; one that is inactive, where its rule wants something of it remembered.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Alert {
-    /// Its labels, `alertname` among them.
+    /// Its labels, `alertname` among them: its identity. The label that a ladder sets is not among them.
     pub(super) labels: Labels,
     /// Labels of the element that the expression returned last: what templates see.
     pub(super) element: Labels,
     /// The last value that the expression returned.
     pub(super) value: f64,
+    /// The step of its ladder; empty where its rule has none.
+    pub(super) severity: String,
     pub(super) timers: Timers,
+    pub(super) flaps: Flaps,
+    /// Who holds it back while it fires, see `suppress.rs`.
+    pub(super) suppressed: Option<Suppression>,
 }
 
 /// State and timers of an alert, event time in milliseconds since the epoch.
@@ -55,6 +94,32 @@ pub(super) struct Timers {
     pub(super) active_since_ms: i64,
     /// While it is kept firing without its condition: since when.
     pub(super) kept_since_ms: Option<i64>,
+    /// On how many samples in a row the condition was seen to hold, counted up to the rule's `for_samples`.
+    pub(super) samples: u32,
+    /// When the last of these was taken; none where there was none.
+    pub(super) sampled_ms: Option<i64>,
+    /// Evaluations in a row that found no data of it, where the rule wants to know.
+    pub(super) missing: u32,
+    /// Whether there ever was data of it, where the rule wants to know.
+    pub(super) reported: bool,
+}
+
+/// What an evaluation says of an alert's condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    Holds,
+    Undecided,
+    Gone,
+}
+
+/// What an evaluation says of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sight {
+    pub(super) condition: Condition,
+    /// Why, should that change its state.
+    pub(super) why: Reason,
+    /// Newest sample behind it; none where there is none, and then the evaluation itself counts as one.
+    pub(super) sampled_ms: Option<i64>,
 }
 
 /// A change of one alert, to be made a transition.
@@ -68,106 +133,106 @@ pub(super) struct Change {
     pub(super) alert: Alert,
 }
 
+impl Alert {
+    /// Its labels as others see them: with the step of its ladder.
+    pub(super) fn shown(&self) -> Labels {
+        let mut labels = self.labels.clone();
+        if !self.severity.is_empty() {
+            labels.set(SEVERITY, &self.severity);
+        }
+        labels
+    }
+
+    pub(super) fn is_active(&self) -> bool {
+        self.timers.state != Inactive
+    }
+}
+
 impl Timers {
     /// Those of an alert that is first heard of at `at_ms`.
     pub(super) fn inactive(at_ms: i64) -> Self {
-        Self { state: Inactive, active_since_ms: at_ms, kept_since_ms: None }
+        Self {
+            state: Inactive,
+            active_since_ms: at_ms,
+            kept_since_ms: None,
+            samples: 0,
+            sampled_ms: None,
+            missing: 0,
+            reported: false,
+        }
     }
 
-    /// What an evaluation at `at_ms` makes of it, and why where the state changes. `holds`: whether the expression
-    /// returned it.
-    pub(super) fn judge(self, holds: bool, at_ms: i64, rule: &Alerting) -> (Self, Option<Reason>) {
-        let held_ms = at_ms.saturating_sub(self.active_since_ms);
-        let to = |state, reason| (Self { state, kept_since_ms: None, ..self }, Some(reason));
-        match (self.state, holds) {
-            (Inactive, true) if held_ms >= rule.for_ms => to(Firing, Reason::ConditionMet),
-            (Inactive, true) => to(Pending, Reason::ConditionMet),
-            (Inactive, false) => (self, None),
-            (Pending, true) if held_ms >= rule.for_ms => to(Firing, Reason::HeldFor),
-            (Pending, true) => (self, None),
-            (Pending, false) => to(Inactive, Reason::ConditionCleared),
-            (Firing, true) => (Self { kept_since_ms: None, ..self }, None),
-            (Firing, false) => {
+    /// What an evaluation at `at_ms` makes of it, and why where the state changes. `flaps` are its flaps before the
+    /// evaluation and with it.
+    pub(super) fn judge(
+        self,
+        sight: Sight,
+        flaps: (Flaps, Flaps),
+        at_ms: i64,
+        rule: &Alerting,
+    ) -> (Self, Option<Reason>) {
+        match (self.state, sight.condition) {
+            (Inactive | Pending, Condition::Holds) => self.wait(sight, at_ms, rule),
+            (Inactive, Condition::Gone | Condition::Undecided) => (self.over(), None),
+            (Pending, Condition::Gone | Condition::Undecided) => (self.over(), Some(sight.why)),
+            (Firing, Condition::Holds | Condition::Undecided) => (Self { kept_since_ms: None, ..self }, None),
+            (Firing, Condition::Gone) => {
                 let since_ms = self.kept_since_ms.unwrap_or(at_ms);
-                if at_ms.saturating_sub(since_ms) < rule.keep_firing_for_ms {
-                    (Self { kept_since_ms: Some(since_ms), ..self }, None)
-                } else if self.kept_since_ms.is_some() {
-                    to(Inactive, Reason::KeepFiringElapsed)
-                } else {
-                    to(Inactive, Reason::ConditionCleared)
-                }
+                let stays = at_ms.saturating_sub(since_ms) < rule.keep_firing_for_ms || flaps.1.flapping;
+                let reason = match (stays, flaps.0.flapping, self.kept_since_ms) {
+                    (true, _, _) => return (Self { kept_since_ms: Some(since_ms), ..self }, None),
+                    (false, true, _) => Reason::FlappingStopped,
+                    (false, false, Some(_)) => Reason::KeepFiringElapsed,
+                    (false, false, None) => sight.why,
+                };
+                (self.over(), Some(reason))
             }
         }
+    }
+
+    /// The condition holds, and the alert does not fire yet.
+    fn wait(mut self, sight: Sight, at_ms: i64, rule: &Alerting) -> (Self, Option<Reason>) {
+        let is_new = match (self.sampled_ms, sight.sampled_ms) {
+            (Some(before_ms), Some(now_ms)) => now_ms > before_ms,
+            (None, _) | (_, None) => true,
+        };
+        let counts = is_new && self.samples < rule.for_samples;
+        if counts {
+            self.samples += 1;
+            self.sampled_ms = sight.sampled_ms.or(self.sampled_ms);
+        }
+        let held_ms = at_ms.saturating_sub(self.active_since_ms);
+        let ready = held_ms >= rule.for_ms && self.samples >= rule.for_samples;
+        let by_samples = rule.for_samples > 0 && (counts || rule.for_ms == 0);
+        let reason = match (self.state, ready) {
+            (Inactive, _) => Some(sight.why),
+            (Pending | Firing, false) => None,
+            (Pending | Firing, true) if by_samples => Some(Reason::HeldForSamples),
+            (Pending | Firing, true) => Some(Reason::HeldFor),
+        };
+        (Self { state: if ready { Firing } else { Pending }, ..self }, reason)
+    }
+
+    /// It is not active any more.
+    fn over(self) -> Self {
+        Self { state: Inactive, kept_since_ms: None, samples: 0, sampled_ms: None, ..self }
     }
 }
 
 impl Change {
     /// Asserts that the change is one of those there are.
     pub(super) fn new(id: AlertId, from: AlertState, to: AlertState, reason: Reason, alert: Alert) -> Self {
-        assert!(LEGAL.contains(&(from, to, reason)), "no transition {from:?} -> {to:?} for {reason:?}");
+        let legal = LEGAL.iter().any(|(f, t, reasons)| (*f, *t) == (from, to) && reasons.contains(&reason));
+        assert!(legal, "no transition {from:?} -> {to:?} for {reason:?}");
         Self { id, from, to, reason, alert }
     }
 
-    /// The end of an alert for a reason that lies outside of its own life.
-    pub(super) fn withdrawn(id: AlertId, alert: Alert, reason: Reason) -> Self {
-        Self::new(id, alert.timers.state, Inactive, reason, alert)
+    /// The end of an alert for a reason that lies outside of its own life; none where it is not active.
+    pub(super) fn withdrawn(id: AlertId, alert: Alert, reason: Reason) -> Option<Self> {
+        let alert = Alert { suppressed: None, ..alert };
+        alert.is_active().then(|| Self::new(id, alert.timers.state, Inactive, reason, alert))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MINUTE: i64 = 60_000;
-
-    /// Evaluates each minute from 0; `story` says at each whether the condition holds, and gives the states.
-    fn live(for_min: i64, keep_min: i64, story: &str) -> String {
-        let rule = Alerting {
-            for_ms: for_min * MINUTE,
-            keep_firing_for_ms: keep_min * MINUTE,
-            annotations: Vec::new(),
-        };
-        let mut timers = Timers::inactive(0);
-        let letter = |state| match state {
-            Inactive => '.',
-            Pending => 'p',
-            Firing => 'F',
-        };
-        (0..)
-            .zip(story.chars())
-            .map(|(minute, c)| {
-                let at_ms = minute * MINUTE;
-                if timers.state == Inactive {
-                    timers = Timers::inactive(at_ms);
-                }
-                let from = timers.state;
-                let (next, reason) = timers.judge(c == 'x', at_ms, &rule);
-                timers = next;
-                assert_eq!(reason.is_some(), from != timers.state);
-                if let Some(reason) = reason {
-                    assert!(
-                        LEGAL.contains(&(from, timers.state, reason)),
-                        "{from:?} {:?} {reason:?}",
-                        timers.state
-                    );
-                }
-                letter(timers.state)
-            })
-            .collect()
-    }
-
-    #[test]
-    fn lives_of_alerts() {
-        let table = [
-            (0, 0, "-x-xx-", ".F.FF."),
-            (2, 0, "-xxxx-x-", ".ppFF.p."),
-            (2, 0, "xx-xxx", "pp.ppF"),
-            (0, 2, "x----x", "FFF..F"),
-            (0, 2, "x--x---", "FFFFFF."),
-            (1, 1, "xx--xx", "pFF.pF"),
-        ];
-        for (for_min, keep_min, story, states) in table {
-            assert_eq!(live(for_min, keep_min, story), states, "for {for_min} keep {keep_min} {story}");
-        }
-    }
-}
+mod tests;

@@ -112,7 +112,7 @@ impl Machine {
                     alerts: self
                         .alerts()
                         .filter(|alert| {
-                            alert.rule == name && alert.group == live.group.name && mine(alert.labels)
+                            alert.rule == name && alert.group == live.group.name && mine(&alert.labels)
                         })
                         .collect(),
                 });

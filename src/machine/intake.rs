@@ -78,6 +78,8 @@ impl Machine {
                 .and_then(|()| self.store.take(id, result.time_ms, f64::from(result.status), now_ms));
             if taken.is_ok() {
                 self.counters.accepted += 1;
+                // Its series says of which service it is: a check may carry the label itself.
+                let service = self.store.labels(id).get(&self.live.service_label);
                 let (host, check) = (result.host, result.check);
                 self.outputs.put(service, host, check, result.output, result.time_ms);
             }

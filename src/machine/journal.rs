@@ -1,12 +1,13 @@
 //! Numbers the transitions: a dense `seq`, the place within the record that caused them, and the running hash.
 
-use super::alert::Change;
+use super::alert::{Alert, Change};
+use super::judge::says_no_data;
 use super::live::Live;
 use super::output::Outputs;
 use super::rules::{Group, Rule};
 use super::template::{Asked, Data};
 use super::{Action, Position, fit};
-use crate::wire::{Labels, Transition};
+use crate::wire::{Labels, Suppression, Transition};
 
 /// How far the machine has decided.
 #[derive(Debug, Clone, Default)]
@@ -65,8 +66,7 @@ impl Journal {
         context: &Context<'_>,
         out: &mut Vec<Action>,
     ) {
-        let annotations =
-            rule.annotations(&Data { labels: &change.alert.element, value: change.alert.value, asked });
+        let annotations = annotations(rule, &change.alert, asked);
         self.put(change, Told { group: &group.name, rule: &rule.name, annotations }, context, out);
     }
 
@@ -79,10 +79,13 @@ impl Journal {
         out: &mut Vec<Action>,
     ) {
         let Change { id, from, to, reason, alert } = change;
-        let service = alert.labels.get(context.service_label);
-        let output = match alert.labels.get("check") {
+        let labels = alert.shown();
+        let service = labels.get(context.service_label);
+        // Which check it is say the labels of the element: a rule may set others.
+        let element = &alert.element;
+        let output = match element.get("check") {
             "" => "",
-            check => context.outputs.get(service, alert.labels.get("host"), check),
+            check => context.outputs.get(element.get(context.service_label), element.get("host"), check),
         };
         self.seq += 1;
         let transition = Transition {
@@ -103,10 +106,19 @@ impl Journal {
             input_offset: context.cause.offset,
             ordinal: self.ordinal,
             append_ms: context.cause.append_ms,
-            labels: fit::labels(alert.labels),
+            suppressed_by: alert.suppressed.map(|by| Suppression { rule: fit::text(&by.rule), ..by }),
+            labels: fit::labels(labels),
         };
         self.ordinal = self.ordinal.saturating_add(1);
         self.running_hash = transition.chain(&self.running_hash);
         out.push(Action::Emit(Box::new(transition)));
     }
+}
+
+/// The annotations of a rule's alert as it is.
+pub(super) fn annotations(rule: &Rule, alert: &Alert, asked: Option<Asked<'_>>) -> Labels {
+    if says_no_data(rule, alert) {
+        return Labels::new([("summary", format!("rule {:?} has no data of {}", rule.name, alert.element))]);
+    }
+    rule.annotations(&Data { labels: &alert.element, value: alert.value, asked })
 }

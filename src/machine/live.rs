@@ -5,13 +5,13 @@
 //! from there: a longer `for` makes a pending alert wait longer and leaves a firing one firing; an expression that no
 //! longer returns the alert ends it at the next evaluation. Alerts of a rule that is gone are withdrawn at once.
 
-use super::alert::{Alert, Change};
+use super::alert::{Alert, Change, Timers};
 use super::promql::Plan;
-use super::rules::{Compiled, Group, Kind, Rule};
+use super::rules::{Compiled, Group, Inhibit, Kind, Rule};
 use super::schedule::Grid;
 use super::series::{Interest, STALE_NAN_BITS, Store};
 use super::shareable::Shareable;
-use crate::wire::{AlertId, AlertState, Labels, Limits, Reason, RuleSet};
+use crate::wire::{AlertId, AlertState, Labels, Limits, Reason, RuleSet, partition_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -30,6 +30,9 @@ pub(super) struct Live {
     /// Whether some rule may select `ALERTS` or `ALERTS_FOR_STATE`: else nobody works out their labels.
     pub(super) alerts_selected: bool,
     pub(super) groups: Vec<LiveGroup>,
+    pub(super) inhibits: Vec<Inhibit>,
+    /// Whether any rule may hold back the alerts of another.
+    pub(super) may_suppress: bool,
 }
 
 /// A group and what it remembers.
@@ -49,6 +52,8 @@ pub(super) struct RuleState {
     /// Series that its last evaluation wrote: those that the next one does not write end with a stale marker. Labels
     /// and not ids, since a series may be evicted between two evaluations.
     pub(super) written: Shareable<BTreeSet<Labels>>,
+    /// First grid point at which this expression of an alerting rule was evaluated.
+    pub(super) since_ms: Option<i64>,
     /// Last grid point at which it was evaluated.
     pub(super) evaluated_ms: Option<i64>,
     /// Why that failed.
@@ -69,9 +74,9 @@ impl Live {
         set: &RuleSet,
         compiled: Compiled,
         store: &mut Store,
-        now_ms: i64,
+        (partition, now_ms): (i32, i64),
     ) -> Vec<Removed> {
-        let groups = self.bind(set, compiled, store);
+        let groups = self.bind(set, compiled, store, partition);
         let mut old = std::mem::take(&mut self.groups);
         self.groups = groups.into_iter().map(|group| LiveGroup::new(group, now_ms)).collect();
         for same_group in [true, false] {
@@ -84,8 +89,14 @@ impl Live {
 
     /// Makes a set the one in force, as far as it follows from its text alone: tells the store what is selected, and the
     /// expressions what that is called. Its groups.
-    pub(super) fn bind(&mut self, set: &RuleSet, compiled: Compiled, store: &mut Store) -> Vec<Group> {
-        self.bind_beside(set, compiled, store, &mut [])
+    pub(super) fn bind(
+        &mut self,
+        set: &RuleSet,
+        compiled: Compiled,
+        store: &mut Store,
+        partition: i32,
+    ) -> Vec<Group> {
+        self.bind_beside(set, compiled, store, partition, &mut [])
     }
 
     /// The same beside questions that are no rules: what they select is kept for good.
@@ -94,9 +105,20 @@ impl Live {
         set: &RuleSet,
         compiled: Compiled,
         store: &mut Store,
+        partition: i32,
         questions: &mut [Plan],
     ) -> Vec<Group> {
         let mut groups = compiled.groups;
+        // Each label set is missed where its service is at home, and nowhere else.
+        let is_at_home = |labels: &Labels| {
+            let service = labels.get(&set.service_label).as_bytes();
+            set.partitions == 0 || i64::from(partition) == partition_of(service, set.partitions)
+        };
+        for rule in groups.iter_mut().flat_map(|group| &mut group.rules) {
+            if let Kind::Alerting(alerting) = &mut rule.kind {
+                alerting.expected.retain(is_at_home);
+            }
+        }
         let mut interests = Vec::new();
         for group in &groups {
             for interest in group.rules.iter().flat_map(Rule::plans).flat_map(|plan| plan.interests()) {
@@ -118,6 +140,11 @@ impl Live {
             plan.bind(own);
             rest = others;
         }
+        self.inhibits = compiled.inhibits;
+        let ranked =
+            |rule: &Rule| matches!(&rule.kind, Kind::Alerting(alerting) if alerting.priority.is_some());
+        self.may_suppress =
+            !self.inhibits.is_empty() || groups.iter().flat_map(|group| &group.rules).any(ranked);
         self.version = set.version;
         self.service_label.clone_from(&set.service_label);
         self.limits = set.limits;
@@ -168,8 +195,20 @@ impl RuleState {
         Self {
             alerts: self.alerts.lend(),
             written: self.written.lend(),
+            since_ms: self.since_ms,
             evaluated_ms: self.evaluated_ms,
             fault: self.fault.clone(),
+        }
+    }
+}
+
+impl RuleState {
+    /// Another expression may have other label sets: nobody is missed before it has reported anew, and an alert goes on
+    /// for as long as it may.
+    fn expect_other_labels(&mut self) {
+        self.since_ms = None;
+        for alert in self.alerts.to_mut().values_mut() {
+            alert.timers = Timers { missing: 0, reported: false, ..alert.timers };
         }
     }
 }
@@ -193,8 +232,11 @@ impl LiveGroup {
             let same = |(other, state): &(&Rule, &mut RuleState)| {
                 state.evaluated_ms.is_some() && is_same(rule, other)
             };
-            if let Some((_, found)) = states.find(same) {
+            if let Some((other, found)) = states.find(same) {
                 *state = std::mem::take(found);
+                if rule.expression != other.expression {
+                    state.expect_other_labels();
+                }
             }
         }
     }
@@ -211,7 +253,7 @@ impl LiveGroup {
                 }
             }
             let end = |(id, alert)| Change::withdrawn(id, alert, Reason::RuleRemoved);
-            rules.push((at, state.alerts.into_inner().into_iter().map(end).collect()));
+            rules.push((at, state.alerts.into_inner().into_iter().filter_map(end).collect()));
         }
         Removed { group: self.group, rules }
     }

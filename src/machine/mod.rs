@@ -10,21 +10,25 @@
 //!              └─▶ then the record itself: intake (samples, checks), live (rules)
 //! ```
 //!
-//! The files in reading order: `clock`, `schedule`, `live` (rules in force), `evaluate`, `alert` (its life), `journal`
+//! The files in reading order: `clock`, `schedule`, `live` (rules in force), `evaluate`, `judge` (what is
+//! seen of an alert), `alert` (its life), `journal`
 //! (seq and running hash), `intake`, [`snapshot`] (and the digest); [`rules`] and [`template`] read what operators write, [`series`] keeps
 //! samples, [`baseline`] knows what is usual, [`promql`] evaluates. [`unittest`] drives a machine as promtool drives Prometheus.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod alert;
+mod among;
 pub mod baseline;
 mod clock;
 mod evaluate;
 pub mod explain;
 mod fit;
+mod flaps;
 pub mod index;
 mod intake;
 mod journal;
+mod judge;
 mod live;
 mod notice;
 mod output;
@@ -37,6 +41,7 @@ pub mod series;
 mod shareable;
 pub mod snapshot;
 mod summary;
+mod suppress;
 pub mod template;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -46,11 +51,12 @@ pub use summary::{AlertStatus, RuleStatus, Summary};
 
 use crate::sim::planted::{Bug, planted};
 use crate::wire::keyring::{Keyring, Sealed};
-use crate::wire::{Batch, Control, Fault, Inbound, RuleSet, Transition};
+use crate::wire::{Batch, Control, Fault, Inbound, Labels, RuleSet, Transition};
+use alert::Change;
 use clock::Clock;
 use evaluate::Turn;
 use intake::Counters;
-use journal::{Context, Journal};
+use journal::{Context, Journal, Told, annotations};
 use live::{Firing, Live};
 use notice::{Notice, Notices};
 use output::Outputs;
@@ -59,7 +65,7 @@ use std::sync::Arc;
 use template::Asked;
 
 /// Version of the engine's semantics: one more whenever the same log may give another digest or another transition.
-pub const ENGINE_VERSION: i32 = 4;
+pub const ENGINE_VERSION: i32 = 5;
 
 /// Where in the partition's log an event stands. Every event has one: the log is the only source of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +136,15 @@ pub enum Action {
     ConfirmTime(Position),
     /// The last action of a step: the worker takes [`Machine::capture`] now, before the next record, and stores it.
     Cut,
+}
+
+/// A change that was decided and is not said yet.
+struct Spoken {
+    /// Its group and its rule.
+    at: (usize, usize),
+    change: Change,
+    annotations: Labels,
+    event_ms: i64,
 }
 
 /// What an event turned out to be once its seal was looked at.
@@ -257,26 +272,65 @@ impl Machine {
     }
 
     /// Evaluates every grid point that the clock has passed, in the order in which it came due; groups due at one time
-    /// in the order of the files.
+    /// in the order of the files, and what comes of them is said when all of them are done.
     fn evaluate_due(&mut self, cause: Position, now_ms: i64, out: &mut Vec<Action>) {
         for group in &mut self.live.groups {
             self.counters.evaluations_missed += group.grid.skip_missed(now_ms);
         }
+        let (mut spoken, mut reached) = (Vec::new(), Vec::new());
+        let mut last_ms = None;
         loop {
             let due = self.live.groups.iter().enumerate().map(|(at, group)| (group.grid.due_ms(), at)).min();
-            let Some((due_ms, at)) = due.filter(|(due_ms, _)| *due_ms < now_ms) else { return };
-            self.evaluate_group(at, due_ms, cause, out);
+            let due = due.filter(|(due_ms, _)| *due_ms < now_ms);
+            if last_ms.is_some() && last_ms != due.map(|(due_ms, _)| due_ms) {
+                self.conclude(&mut spoken, &mut reached, cause, out);
+            }
+            let Some((due_ms, at)) = due else { return };
+            last_ms = Some(due_ms);
+            self.evaluate_group(at, due_ms, (&mut spoken, &mut reached));
         }
     }
 
-    fn evaluate_group(&mut self, at: usize, due_ms: i64, cause: Position, out: &mut Vec<Action>) {
+    /// Says what came of the groups that were due at one time.
+    fn conclude(
+        &mut self,
+        spoken: &mut Vec<Spoken>,
+        reached: &mut Vec<Notice>,
+        cause: Position,
+        out: &mut Vec<Action>,
+    ) {
+        if self.live.may_suppress {
+            let at_ms = self.live.groups.iter().flat_map(|group| &group.states);
+            let at_ms = at_ms.filter_map(|state| state.evaluated_ms).max().unwrap_or(0);
+            self.settle(spoken, at_ms);
+        }
+        self.speak(std::mem::take(spoken), cause, out);
+        let now_ms = self.clock.now_ms().unwrap_or(0);
+        for notice in reached.drain(..) {
+            self.notice(notice, cause, now_ms, out);
+        }
+    }
+
+    fn speak(&mut self, spoken: Vec<Spoken>, cause: Position, out: &mut Vec<Action>) {
+        for Spoken { at: (group, rule), change, annotations, event_ms } in spoken {
+            let group = &self.live.groups[group].group;
+            let told = Told { group: &group.name, rule: &group.rules[rule].name, annotations };
+            let context = Context::new(cause, &self.live, &self.outputs, event_ms);
+            self.journal.put(change, told, &context, out);
+        }
+    }
+
+    fn evaluate_group(
+        &mut self,
+        at: usize,
+        due_ms: i64,
+        (spoken, reached): (&mut Vec<Spoken>, &mut Vec<Notice>),
+    ) {
         self.counters.evaluations += 1;
         let firing = self.firing.of(&self.live);
-        let mut reached = Vec::new();
         let mut states = std::mem::take(&mut self.live.groups[at].states);
         let group = &self.live.groups[at];
         let at_ms = group.grid.next_ms();
-        let context = Context::new(cause, &self.live, &self.outputs, at_ms);
         let mut turn = Turn {
             store: &mut self.store,
             counters: &mut self.counters,
@@ -288,21 +342,18 @@ impl Machine {
             service_label: &self.live.service_label,
             limits: self.live.limits,
             firing,
-            reached: &mut reached,
+            reached,
         };
-        for (rule, state) in group.group.rules.iter().zip(&mut states) {
+        for (rule_at, (rule, state)) in group.group.rules.iter().zip(&mut states).enumerate() {
             for change in turn.evaluate(rule, state) {
                 let asked = Asked { store: &*turn.store, at_ms };
-                self.journal.emit(change, &group.group, rule, Some(asked), &context, out);
+                let annotations = annotations(rule, &change.alert, Some(asked));
+                spoken.push(Spoken { at: (at, rule_at), change, annotations, event_ms: at_ms });
             }
         }
         let group = &mut self.live.groups[at];
         group.states = states;
         group.grid.take();
-        let now_ms = self.clock.now_ms().unwrap_or(0);
-        for notice in reached {
-            self.notice(notice, cause, now_ms, out);
-        }
     }
 
     /// Forgets what went silent, at agreed times of the log.
@@ -325,7 +376,9 @@ impl Machine {
         let faults = match rules::load(set) {
             Err(faults) => faults.iter().map(ToString::to_string).collect(),
             Ok(compiled) => {
-                let removed = self.live.switch(set, compiled, &mut self.store, now_ms);
+                let held_back = self.live.may_suppress;
+                let removed =
+                    self.live.switch(set, compiled, &mut self.store, (self.options.partition, now_ms));
                 self.firing.forget();
                 let context = Context::new(cause, &self.live, &self.outputs, now_ms);
                 for live::Removed { group, rules } in removed {
@@ -334,6 +387,9 @@ impl Machine {
                             self.journal.emit(change, &group, &group.rules[at], None, &context, out);
                         }
                     }
+                }
+                if held_back || self.live.may_suppress {
+                    self.settle_switch(cause, now_ms, out);
                 }
                 Vec::new()
             }

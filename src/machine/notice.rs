@@ -5,14 +5,16 @@
 //! |---|---|---|
 //! | `BellwetherSeriesLimit{service}` | series of the service gave way to newer ones | see below |
 //! | `BellwetherAlertLimit{rule_group, rule}` | a rule had more label sets than are taken | see below |
+//! | `BellwetherGroupLimit{rule_group, rule}` | a rule had more alerts than its group's `limit` | see below |
 //! | `BellwetherFiringLimit{service}` | an alert of the service waits as pending for another to end | see below |
 //! | `BellwetherRecordQuarantined{partition, offset}` | a record is skipped for good | after a day |
 //!
-//! The first three end at the first multiple of five minutes of the log's clock that has a whole such period without
+//! The first four end at the first multiple of five minutes of the log's clock that has a whole such period without
 //! another breach behind it: five to ten minutes after the last one. However many services there are, at most
 //! [`ACTIVE_MAX`] of one name are told apart; the rest are one alert whose labels are empty.
 
 use super::alert::{Alert, Change, Timers};
+use super::flaps::Flaps;
 use super::journal::{Context, Told};
 use super::{Action, Machine, Position};
 use crate::wire::{AlertId, AlertState, Labels, Limits, Reason};
@@ -37,6 +39,8 @@ pub(super) enum Notice {
     Firing(String),
     /// The record at this offset is skipped.
     Quarantined(i64),
+    /// This rule, by its group and name, had more alerts than its group takes of a rule.
+    Limit(String, String),
 }
 
 impl Notice {
@@ -46,6 +50,7 @@ impl Notice {
             Self::Alerts(..) => "BellwetherAlertLimit",
             Self::Firing(_) => "BellwetherFiringLimit",
             Self::Quarantined(_) => "BellwetherRecordQuarantined",
+            Self::Limit(..) => "BellwetherGroupLimit",
         }
     }
 
@@ -56,6 +61,7 @@ impl Notice {
             Self::Alerts(..) => Self::Alerts(String::new(), String::new()),
             Self::Firing(_) => Self::Firing(String::new()),
             Self::Quarantined(offset) => Self::Quarantined(*offset),
+            Self::Limit(..) => Self::Limit(String::new(), String::new()),
         }
     }
 
@@ -63,7 +69,7 @@ impl Notice {
         let mut labels = Labels::new([("alertname", self.alert())]);
         match self {
             Self::Series(service) | Self::Firing(service) => labels.set(service_label, service),
-            Self::Alerts(group, rule) => {
+            Self::Alerts(group, rule) | Self::Limit(group, rule) => {
                 labels.set("rule_group", group);
                 labels.set("rule", rule);
             }
@@ -86,6 +92,10 @@ impl Notice {
             Self::Alerts(_, rule) => format!(
                 "rule {rule:?} had more than {} label sets (limits.alerts): the newest are not taken",
                 limits.alerts
+            ),
+            Self::Limit(group, rule) => format!(
+                "rule {rule:?} has more alerts than the limit of its group {group:?}: those that are there stay, new \
+                 ones are not taken"
             ),
             Self::Firing(service) => format!(
                 "{} alerts of service {service:?} fire (limits.firing_per_service): others wait as pending",
@@ -186,9 +196,10 @@ impl Machine {
                 (AlertState::Firing, Reason::QuarantineElapsed)
             }
         };
-        let timers = Timers { state: to, active_since_ms, kept_since_ms: None };
+        let timers = Timers { state: to, ..Timers::inactive(active_since_ms) };
         let id = AlertId::of(notice.alert(), &labels);
-        let alert = Alert { labels, element: Labels::default(), value: 1.0, timers };
+        let (element, severity, flaps) = (Labels::default(), String::new(), Flaps::default());
+        let alert = Alert { labels, element, value: 1.0, severity, timers, flaps, suppressed: None };
         let annotations = Labels::new([("summary", notice.summary(self.live.limits))]);
         let told = Told { group: GROUP, rule: notice.alert(), annotations };
         let context = Context::new(cause, &self.live, &self.outputs, now_ms);

@@ -30,13 +30,15 @@ impl Machine {
         let set = RuleSet { version: self.live.version.saturating_add(1), ..set.clone() };
         let mut actions = Vec::new();
         self.switch_rules(cause, &set, now_ms, &mut actions);
+        let (mut spoken, mut reached) = (Vec::new(), Vec::new());
         for at in 0..self.live.groups.len() {
             let group = &mut self.live.groups[at];
             if let Some(grid) = group.grid.at(now_ms) {
                 group.grid = grid;
-                self.evaluate_group(at, now_ms, cause, &mut actions);
+                self.evaluate_group(at, now_ms, (&mut spoken, &mut reached));
             }
         }
+        self.conclude(&mut spoken, &mut reached, cause, &mut actions);
         let mut after = self.states();
         let mut outlooks: Vec<Outlook> = before
             .into_iter()

@@ -1,11 +1,12 @@
 //! What a machine tells about itself: for metrics, `status` and the console. Nothing here feeds back into it.
 
 use super::Machine;
+use super::journal::annotations;
 use super::live::RuleState;
 use super::rules::Kind;
 use super::series::Selector;
-use super::template::{Asked, Data};
-use crate::wire::{AlertId, AlertState, Labels};
+use super::template::Asked;
+use crate::wire::{AlertId, AlertState, Labels, Suppression};
 use std::collections::BTreeMap;
 
 /// Numbers of one partition's machine.
@@ -76,7 +77,7 @@ pub struct AlertStatus<'a> {
     /// Its rule.
     pub rule: &'a str,
     /// Its labels, `alertname` among them.
-    pub labels: &'a Labels,
+    pub labels: Labels,
     /// Pending or firing.
     pub state: AlertState,
     /// The last value that the expression returned.
@@ -85,6 +86,8 @@ pub struct AlertStatus<'a> {
     pub active_since_ms: i64,
     /// Annotations, rendered for the last value.
     pub annotations: Labels,
+    /// The alert that holds it back while it fires.
+    pub suppressed_by: Option<&'a Suppression>,
 }
 
 fn count(state: &RuleState, wanted: AlertState) -> usize {
@@ -161,18 +164,18 @@ impl Machine {
     pub fn alerts(&self) -> impl Iterator<Item = AlertStatus<'_>> {
         self.live.groups.iter().flat_map(|group| {
             group.group.rules.iter().zip(&group.states).flat_map(|(rule, state)| {
-                state.alerts.iter().map(|(id, alert)| {
+                state.alerts.iter().filter(|(_, alert)| alert.is_active()).map(|(id, alert)| {
                     let asked = state.evaluated_ms.map(|at_ms| Asked { store: &self.store, at_ms });
-                    let data = Data { labels: &alert.element, value: alert.value, asked };
                     AlertStatus {
                         alert: *id,
                         group: &group.group.name,
                         rule: &rule.name,
-                        labels: &alert.labels,
+                        labels: alert.shown(),
                         state: alert.timers.state,
                         value: alert.value,
                         active_since_ms: alert.timers.active_since_ms,
-                        annotations: rule.annotations(&data),
+                        annotations: annotations(rule, alert, asked),
+                        suppressed_by: alert.suppressed.as_ref(),
                     }
                 })
             })

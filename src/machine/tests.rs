@@ -33,6 +33,7 @@ fn rules(version: i64, content: &str) -> Control {
         author: "test".to_owned(),
         service_label: "service".to_owned(),
         limits: crate::wire::Limits::default(),
+        partitions: 0,
         files: vec![RuleFile { name: "rules.yaml".to_owned(), content: content.to_owned() }],
     })
 }

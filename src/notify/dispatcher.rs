@@ -6,7 +6,7 @@ use super::lane::Lane;
 use super::{
     Action, Event, IN_FLIGHT_MAX, Owed, RESOLVED_KEEP_MS, Settings, StartAt, Style, Ticket, delay_ms,
 };
-use crate::wire::{AlertId, Delivery, HeldAlert, NotifyEntry, NotifyPosition, Transition};
+use crate::wire::{AlertId, Delivery, HeldAlert, NotifyEntry, NotifyPosition, Reason, Transition};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -164,8 +164,40 @@ impl Dispatcher {
         }
         if let Some(held) = group::held(before, transition) {
             out.push(Action::Record(NotifyEntry::Alert(held.clone())));
+            let left = before.and_then(|before| self.group_left(before, &held));
+            if let Some((group, alert)) = left {
+                let alert = HeldAlert { resolved_ms: Some(transition.event_ms), ..alert };
+                self.leave(&group, alert);
+            }
             self.hold(held);
+            if transition.reason == Reason::SeverityChanged && transition.pages() {
+                self.renew(transition.alert, out);
+            }
         }
+    }
+
+    /// The group that an alert is no longer of with its new labels, and the alert as that group knows it.
+    fn group_left(&self, before: &HeldAlert, now: &HeldAlert) -> Option<(Arc<str>, HeldAlert)> {
+        let key =
+            |held: &HeldAlert| group::group_key(&group::group_labels(&self.settings.group_by, &held.labels));
+        let old = key(before);
+        let alert = || HeldAlert { seq: now.seq, append_ms: now.append_ms, ..before.clone() };
+        (old != key(now)).then(|| (old, alert()))
+    }
+
+    /// What goes on in another group is over in this one.
+    fn leave(&mut self, group: &Arc<str>, alert: HeldAlert) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.members.alerts.insert(alert.alert, Arc::new(alert));
+        }
+    }
+
+    /// Whoever knows that an alert fires is to hear of it again.
+    fn renew(&mut self, alert: AlertId, out: &mut Vec<Action>) {
+        let Some(held) = self.alerts.get(&alert) else { return };
+        let key = group::group_key(&group::group_labels(&self.settings.group_by, &held.labels));
+        let lanes = self.groups.get_mut(&key).into_iter().flat_map(|group| group.lanes.values_mut());
+        lanes.for_each(|lane| out.extend(lane.renew(alert)));
     }
 
     /// Puts an alert where it belongs, and makes its group if it is the first.

@@ -89,9 +89,10 @@ pub(super) fn group_key(labels: &Labels) -> Arc<str> {
     format!("{{}}:{labels}").into()
 }
 
-/// What a transition makes of an alert; none where it says nothing about firing (pending alerts are not notified).
+/// What a transition makes of an alert; none where it says nothing about firing (pending alerts are not notified). One
+/// that another holds back is as good as resolved to whoever is told.
 pub(super) fn held(before: Option<&HeldAlert>, transition: &Transition) -> Option<HeldAlert> {
-    let fires = transition.to == AlertState::Firing;
+    let fires = transition.pages();
     let fired = transition.from == AlertState::Firing;
     if !fires && !fired {
         return None;

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | nothing that fires | something fires | `new_group` |
 //! | some that fire | another one fires | `group_changed` |
+//! | one as firing | that one fires with another severity | `group_changed` |
 //! | one as firing, or perhaps | that one is resolved | `resolved` |
 //! | all that fires | unchanged for `repeat_interval` | `repeat` |
 //! | nothing that fires | all is resolved | nothing: `resolved_before_notified`, or `unchanged` |
@@ -25,6 +26,8 @@ pub(super) struct Lane {
     reconsider: bool,
     /// Attempts that failed since the last acknowledgement.
     failures: u32,
+    /// Alerts that it knows as firing, and that have changed since.
+    renewed: Vec<AlertId>,
 }
 
 /// A notification that is not acknowledged.
@@ -78,7 +81,7 @@ impl Lane {
     }
 
     fn with(state: Delivery, recorded: bool) -> Self {
-        Self { state, recorded, pending: None, reconsider: false, failures: 0 }
+        Self { state, recorded, pending: None, reconsider: false, failures: 0, renewed: Vec::new() }
     }
 
     /// When it last acknowledged a notification of this group.
@@ -116,11 +119,25 @@ impl Lane {
         self.state.firing.binary_search(&alert).is_ok() || self.state.attempted.binary_search(&alert).is_ok()
     }
 
+    /// An alert fires with another severity: if the receiver knows it as firing, it is to hear of it again. What is to be
+    /// recorded.
+    pub(super) fn renew(&mut self, alert: AlertId) -> Option<Action> {
+        if !self.may_know(alert) {
+            return None;
+        }
+        self.renewed.push(alert);
+        self.state.firing.retain(|known| *known != alert);
+        if let Err(place) = self.state.attempted.binary_search(&alert) {
+            self.state.attempted.insert(place, alert);
+        }
+        Some(self.record())
+    }
+
     fn verdict(&self, members: &Members, settings: &Settings, now_ms: i64) -> Verdict {
         let mut firing = members.alerts.values().filter(|alert| alert.is_firing()).peekable();
         let something_fires = firing.peek().is_some();
         if firing.any(|alert| self.state.firing.binary_search(&alert.alert).is_err()) {
-            let knows_some = !self.state.firing.is_empty();
+            let knows_some = !self.state.firing.is_empty() || !self.renewed.is_empty();
             return Verdict::Send(if knows_some {
                 NotifyReason::GroupChanged
             } else {
@@ -233,6 +250,7 @@ impl Lane {
             return false;
         };
         pending.phase = Phase::InFlight;
+        self.renewed.clear();
         pending.notification.attempt = pending.notification.attempt.saturating_add(1);
         let notification = pending.notification.clone();
         // Until the answer is in, what the receiver knows of these is open: it may have heard the news or not.
@@ -263,9 +281,12 @@ impl Lane {
     /// The receiver has what was under way. Returns whether the group has to be looked at again.
     pub(super) fn delivered(&mut self, now_ms: i64, out: &mut Vec<Action>) -> bool {
         let Some(Pending { notification, .. }) = self.pending.take() else { return false };
+        // What has changed while it was under way is still to be told.
+        let renewed = &self.renewed;
         let firing = notification.alerts.iter().filter(|alert| alert.is_firing());
-        self.state.firing = firing.map(|alert| alert.alert).collect();
-        self.state.attempted.clear();
+        let (old, told): (Vec<AlertId>, Vec<AlertId>) =
+            firing.map(|alert| alert.alert).partition(|alert| renewed.contains(alert));
+        (self.state.firing, self.state.attempted) = (told, old);
         self.state.seq = notification.seq;
         self.state.acknowledged_ms = Some(now_ms);
         self.state.repeats += i32::from(notification.reason == NotifyReason::Repeat);

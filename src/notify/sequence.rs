@@ -98,6 +98,7 @@ mod tests {
             input_offset: 0,
             ordinal: 0,
             append_ms: 0,
+            suppressed_by: None,
         };
         sequence.push(offset, Box::new(transition), 0);
     }

@@ -226,6 +226,7 @@ impl Teller {
             input_offset: 0,
             ordinal: 0,
             append_ms: now_ms,
+            suppressed_by: None,
         }
     }
 

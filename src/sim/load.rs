@@ -29,6 +29,7 @@ pub(super) fn rules(version: i64) -> Control {
         author: String::new(),
         service_label: "service".to_owned(),
         limits: crate::wire::Limits::default(),
+        partitions: 0,
         files: vec![RuleFile { name: "r".to_owned(), content }],
     };
     Control::Rules(set)
@@ -53,6 +54,7 @@ pub(super) fn forged(random: &mut Random, now_ms: i64) -> Control {
         author: String::new(),
         service_label: "service".to_owned(),
         limits: crate::wire::Limits::default(),
+        partitions: 0,
         files,
     })
 }

@@ -136,6 +136,7 @@ impl RuleSet {
         for limit in [series, alerts, firing_per_service] {
             within("limits", limit, 1..=Limits::MAX, "1 to 1000000000")?;
         }
+        within("partitions", self.partitions, 0..=Self::PARTITIONS_MAX, "0 to 1000000")?;
         Ok(self)
     }
 }

@@ -23,6 +23,7 @@ pub mod keyring;
 pub mod labels;
 pub mod manifest;
 mod notification;
+mod partition;
 mod pem;
 pub mod perfdata;
 pub mod record;
@@ -34,8 +35,9 @@ pub use batch::{Batch, CheckResult, Checks, Sample, Samples};
 pub use fault::Fault;
 pub use labels::Labels;
 pub use notification::{Delivery, HeldAlert, NotifyEntry, NotifyPosition, NotifyReason};
+pub use partition::partition_of;
 pub use record::{
     AlertId, AlertRecord, AlertState, Control, Inbound, Limits, Marker, Quarantine, Reason, Rejected,
-    RuleFile, RuleSet, Tick, Transition,
+    RuleFile, RuleSet, Suppression, Tick, Transition,
 };
 pub use writer::ObservationsWriter;

@@ -78,6 +78,14 @@ pub struct RuleSet {
     pub files: Vec<RuleFile>,
     /// How much is kept and said at most.
     pub limits: Limits,
+    /// Partitions of the observations topic when it was applied, which say where a service is at home; 0 where that is not
+    /// known.
+    pub partitions: i64,
+}
+
+impl RuleSet {
+    /// Most partitions of a topic.
+    pub const PARTITIONS_MAX: i64 = 1_000_000;
 }
 
 /// Caps that the machine holds itself to. They decide what is derived, so they stand in the log with the rules.
@@ -151,7 +159,7 @@ pub enum Reason {
     KeepFiringElapsed,
     /// A rule change took the rule away, or changed it so that its state has no meaning any more.
     RuleRemoved,
-    /// The rule returned more alerts than its group's `limit`.
+    /// The rule returned more alerts than its group's `limit`. Of engines before version 5: now those that are there stay.
     LimitExceeded,
     /// The expression could not be evaluated on this data (many-to-many matching, duplicate label sets).
     EvaluationFailed,
@@ -163,6 +171,37 @@ pub enum Reason {
     RecordQuarantined,
     /// That is a day ago.
     QuarantineElapsed,
+    /// The condition was seen to hold on the rule's `for_samples`.
+    HeldForSamples,
+    /// The rule's `resolve_expr` returned the alert.
+    ResolveConditionMet,
+    /// The label set has no data, and the rule's `no_data_state` says what it is then.
+    NoData,
+    /// The label set has had no data for the rule's `missing_series_evals_to_resolve`, and is forgotten.
+    MissingSeries,
+    /// What had no data has some.
+    DataReturned,
+    /// Another step of the rule's ladder is the first that is true.
+    SeverityChanged,
+    /// The alert changes so often that it does not end before it has calmed down.
+    FlappingStarted,
+    /// It has calmed down.
+    FlappingStopped,
+    /// An alert of the same service whose rule has a higher priority fires.
+    Suppressed,
+    /// The source of an inhibit rule fires.
+    Inhibited,
+    /// Nobody holds the alert back any more.
+    SuppressionEnded,
+}
+
+/// Who holds an alert back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suppression {
+    /// The alert that does.
+    pub alert: AlertId,
+    /// Name of its rule.
+    pub rule: String,
 }
 
 /// One change of one alert's state. Equal bytes in both replicas.
@@ -204,6 +243,16 @@ pub struct Transition {
     pub ordinal: i32,
     /// LogAppendTime of that record, milliseconds since the epoch.
     pub append_ms: i64,
+    /// Who holds the alert back while it fires: it is not to page.
+    pub suppressed_by: Option<Suppression>,
+}
+
+impl Transition {
+    /// Whether from now on the alert is to page: it fires, and nobody holds it back.
+    #[must_use]
+    pub fn pages(&self) -> bool {
+        self.to == AlertState::Firing && self.suppressed_by.is_none()
+    }
 }
 
 /// The last word of every transaction: how far this partition's alerts are out.

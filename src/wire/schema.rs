@@ -72,12 +72,12 @@ const PUBLISHED: &[Published] = &[
     },
     Published {
         kind: Kind::Control,
-        fingerprint: 0x7a40_8426_a9bd_8a65,
+        fingerprint: 0x9833_d028_cb39_63bf,
         json: include_str!("../../schemas/control.avsc"),
     },
     Published {
         kind: Kind::Transition,
-        fingerprint: 0xcccc_fa3a_25e1_9912,
+        fingerprint: 0x2e0d_23a5_743b_3d11,
         json: include_str!("../../schemas/transition.avsc"),
     },
     Published {
@@ -87,7 +87,7 @@ const PUBLISHED: &[Published] = &[
     },
     Published {
         kind: Kind::RuleSet,
-        fingerprint: 0x74ca_459e_2388_2f77,
+        fingerprint: 0xa3fb_fdc8_4c00_d416,
         json: include_str!("../../schemas/rule_set.avsc"),
     },
     Published {

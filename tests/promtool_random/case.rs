@@ -143,6 +143,7 @@ impl Case {
             service_label: "service".to_owned(),
             files: vec![RuleFile { name: rule_file.to_owned(), content: self.rules.clone() }],
             limits: Limits::default(),
+            partitions: 0,
         };
         let order = vec!["g0".to_owned(), "g1".to_owned()];
         let pace = Pace { start_ms: 0, interval_ms: self.interval_ms, order };

@@ -36,6 +36,8 @@ pub enum Input {
     Rules {
         version: Option<i64>,
         limits: Limits,
+        /// 0: not known.
+        partitions: i64,
         yaml: String,
     },
     /// Somebody without a trusted key says that an hour has passed, and that there are no rules.
@@ -57,6 +59,8 @@ pub enum Input {
     Garbage,
     Tick,
     Ticks(bool),
+    /// How far apart ticks are from here on, milliseconds.
+    TickEvery(i64),
     BrokerClock(i64),
     WorkerClock(i64),
     Show,
@@ -106,7 +110,11 @@ fn item(line: &str, block: &[&str]) -> Result<(i64, Input), String> {
     };
     let words: Vec<&str> = rest.split(' ').collect();
     let input = match words.as_slice() {
-        ["rules"] => Input::Rules { version: None, limits: Limits::default(), yaml: unindented(block) },
+        ["rules"] => rules(None, Limits::default(), 0, block),
+        ["rules", "partitions", partitions] => {
+            let partitions = partitions.parse().map_err(|_| "a number of partitions")?;
+            rules(None, Limits::default(), partitions, block)
+        }
         ["rules", "limits", series, alerts, firing] => {
             let number = |word: &str| word.parse::<i64>().map_err(|_| "a limit is a number");
             let limits = Limits {
@@ -114,14 +122,14 @@ fn item(line: &str, block: &[&str]) -> Result<(i64, Input), String> {
                 alerts: number(alerts)?,
                 firing_per_service: number(firing)?,
             };
-            Input::Rules { version: None, limits, yaml: unindented(block) }
+            rules(None, limits, 0, block)
         }
         ["forge"] => Input::Forge,
         ["quarantine", offset] => Input::Quarantine(offset.parse().map_err(|_| "an offset is a number")?),
         ["skipped"] => Input::Skipped,
         ["rules", "version", version] => {
             let version = version.parse().map_err(|_| "a version is a number")?;
-            Input::Rules { version: Some(version), limits: Limits::default(), yaml: unindented(block) }
+            rules(Some(version), Limits::default(), 0, block)
         }
         ["sample", service, ..] => {
             let (series, value) =
@@ -148,6 +156,7 @@ fn item(line: &str, block: &[&str]) -> Result<(i64, Input), String> {
         },
         ["garbage"] => Input::Garbage,
         ["tick"] => Input::Tick,
+        ["ticks", "every", step] => Input::TickEvery(time_ms(step)?.max(1)),
         ["ticks", "stop"] => Input::Ticks(false),
         ["ticks", "start"] => Input::Ticks(true),
         ["broker", "clock", skew] => Input::BrokerClock(signed_ms(skew)?),
@@ -157,6 +166,10 @@ fn item(line: &str, block: &[&str]) -> Result<(i64, Input), String> {
         _ => return Err("no such thing happens in stories".to_owned()),
     };
     Ok((at_ms, input))
+}
+
+fn rules(version: Option<i64>, limits: Limits, partitions: i64, block: &[&str]) -> Input {
+    Input::Rules { version, limits, partitions, yaml: unindented(block) }
 }
 
 fn unindented(block: &[&str]) -> String {

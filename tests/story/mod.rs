@@ -3,17 +3,17 @@
 //!
 //! ```text
 //! # A comment. Lines without a time in front of them are blocks (4 blanks) or outputs (4 blanks and an arrow).
-//! 0s rules [version 2 | limits 9 9 9]      then the YAML as a block; versions count up by themselves; limits are series,
-//!                                          alerts, firing_per_service
+//! 0s rules [version 2 | limits 9 9 9 | partitions 4]   then the YAML as a block; versions count up by themselves; limits
+//!                                          are series, alerts, firing_per_service
 //! 15s..10m every 15s                       then one series a line: SERVICE SERIES VALUES (promtool's notation)
 //!     web up{instance="a"} 1x7 0x20 _x3 stale
 //! 70s sample web up{instance="a"} 0 [@65s]        event time, where it is not the time of arrival
 //! 80s check web host=a check=http critical "refused" [@75s]
 //! 90s forge | quarantine OFFSET | skipped      forged control records; one that tells of a quarantine; one that is in it
-//! 90s garbage | tick | ticks stop | ticks start | broker clock +1h | worker clock -1h | show | end
+//! 90s garbage | tick | ticks stop | ticks start | ticks every 15s | broker clock +1h | worker clock -1h | show | end
 //! ```
 //!
-//! Time 0 is the epoch. A worker ticks each second. Two machines are fed, and must agree after each record.
+//! Time 0 is the epoch. A worker ticks each second, unless a story says otherwise. Two machines are fed, and must agree after each record.
 
 #![allow(dead_code, unused_imports, reason = "each test that includes this module uses a part of it")]
 

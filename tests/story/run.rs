@@ -44,6 +44,7 @@ struct World {
     /// What stands in the log for time 0.
     start_ms: i64,
     ticks: bool,
+    tick_ms: i64,
     version: i64,
     first_version: i64,
 }
@@ -71,6 +72,7 @@ pub fn run_from(story: &Story, start_ms: i64, version: i64) -> Run {
         worker_skew_ms: 0,
         start_ms,
         ticks: true,
+        tick_ms: TICK_MS,
         version,
         first_version: version,
     };
@@ -82,7 +84,7 @@ pub fn run_from(story: &Story, start_ms: i64, version: i64) -> Run {
             let lines = world.idle(next_tick_ms);
             let begun = story.items.iter().rposition(|item| item.at_ms <= next_tick_ms).unwrap_or(0);
             outputs[begun].extend(lines);
-            next_tick_ms += TICK_MS;
+            next_tick_ms += world.tick_ms;
         }
         let lines = world.happen(time_ms, &story.items[at].input, step);
         let begun = story.items.iter().rposition(|item| item.at_ms <= time_ms).unwrap_or(0);
@@ -131,7 +133,7 @@ impl World {
 
     fn happen(&mut self, time_ms: i64, input: &Input, step: usize) -> Vec<String> {
         match input {
-            Input::Rules { version, limits, yaml } => {
+            Input::Rules { version, limits, partitions, yaml } => {
                 self.version = version.map_or(self.version + 1, |version| self.first_version + version);
                 let file = RuleFile { name: "rules.yaml".to_owned(), content: yaml.clone() };
                 let set = RuleSet {
@@ -140,6 +142,7 @@ impl World {
                     author: "story".to_owned(),
                     service_label: SERVICE.to_owned(),
                     limits: *limits,
+                    partitions: *partitions,
                     files: vec![file],
                 };
                 self.record(time_ms, Some(seal(&Control::Rules(set))))
@@ -181,6 +184,10 @@ impl World {
             Input::Tick => self.tick(time_ms),
             Input::Ticks(on) => {
                 self.ticks = *on;
+                Vec::new()
+            }
+            Input::TickEvery(step_ms) => {
+                self.tick_ms = *step_ms;
                 Vec::new()
             }
             Input::BrokerClock(skew_ms) => {
@@ -322,8 +329,9 @@ fn emitted(t: &Transition) -> Vec<String> {
     } else {
         format!(", since {}", clock(t.active_since_ms))
     };
+    let by = t.suppressed_by.as_ref().map(|by| format!(", held back by {}", by.rule)).unwrap_or_default();
     let mut lines = vec![format!(
-        "    -> {} #{} {}{{{}}} {} -> {}: {}, value {}{since}",
+        "    -> {} #{} {}{{{}}} {} -> {}: {}, value {}{since}{by}",
         clock(t.event_ms),
         t.seq,
         t.rule,

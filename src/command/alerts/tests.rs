@@ -22,6 +22,7 @@ fn transition(seq: i64, host: &str, to: AlertState) -> Transition {
         input_offset: 1,
         ordinal: 0,
         append_ms: 0,
+        suppressed_by: None,
     }
 }
 

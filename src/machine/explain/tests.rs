@@ -28,6 +28,7 @@ fn machine() -> Machine {
         author: "test".to_owned(),
         service_label: "service".to_owned(),
         limits: Limits::default(),
+        partitions: 0,
         files: vec![RuleFile { name: "r.yaml".to_owned(), content: RULES.to_owned() }],
     };
     let tick = |wall_ms| signer.seal(0, &Control::Tick(Tick { worker: "a".to_owned(), wall_ms }));
@@ -122,6 +123,7 @@ fn a_rehearsal_says_which_alerts_an_edit_starts_stops_and_keeps() {
             author: String::new(),
             service_label: "service".to_owned(),
             limits: Limits::default(),
+            partitions: 0,
             files,
         };
         let words = |Outlook { rule, labels, before, after }| {

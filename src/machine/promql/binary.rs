@@ -38,6 +38,8 @@ pub(super) struct Labelling {
     pub(super) key: u64,
     /// Whether names go when the evaluation is done, and not before.
     pub(super) late: bool,
+    /// Whether nothing is left out for its value: who reports is asked for, and not for whom something holds.
+    pub(super) unfiltered: bool,
 }
 
 impl Matching {
@@ -47,24 +49,24 @@ impl Matching {
     }
 
     /// The value of the result; `None` where a comparison filters it out.
-    fn value(&self, left: f64, right: f64) -> Option<f64> {
+    fn value(&self, left: f64, right: f64, unfiltered: bool) -> Option<f64> {
         match self.operator {
             Operator::Arithmetic(compute) => Some(compute(left, right)),
             Operator::Comparison(holds) if self.returns_bool => Some(f64::from(holds(&left, &right))),
-            Operator::Comparison(holds) => holds(&left, &right).then_some(left),
+            Operator::Comparison(holds) => (unfiltered || holds(&left, &right)).then_some(left),
             Operator::And | Operator::Or | Operator::Unless => unreachable!("a set operator has no value"),
         }
     }
 
     /// Two scalars. A comparison between scalars is always `bool`.
     pub(super) fn scalars(&self, left: f64, right: f64) -> f64 {
-        self.value(left, right).unwrap_or(f64::NAN)
+        self.value(left, right, false).unwrap_or(f64::NAN)
     }
 
     /// A vector and a scalar. A filter gives the vector's values even where the vector stands on the right.
     pub(super) fn with_scalar<'a>(
         &self,
-        Labelling { key, late }: Labelling,
+        Labelling { key, late, unfiltered }: Labelling,
         items: Vec<Item<'a>>,
         scalar: f64,
         scalar_left: bool,
@@ -72,7 +74,7 @@ impl Matching {
         let filters = matches!(self.operator, Operator::Comparison(_)) && !self.returns_bool;
         let result = items.into_iter().filter_map(|item| {
             let (left, right) = if scalar_left { (scalar, item.value) } else { (item.value, scalar) };
-            let value = self.value(left, right)?;
+            let value = self.value(left, right, unfiltered)?;
             Some(if filters { item } else { item.with_value(value) })
         });
         let result = result.collect();
@@ -90,6 +92,7 @@ impl Matching {
         match self.operator {
             Operator::Arithmetic(_) | Operator::Comparison(_) => self.matched(labelling, left, right),
             Operator::And => Ok(self.having(key, left, &right, true)),
+            Operator::Unless if labelling.unfiltered => Ok(left),
             Operator::Unless => Ok(self.having(key, left, &right, false)),
             Operator::Or => {
                 let only_right = self.having(key, right, &left, false);
@@ -140,7 +143,7 @@ impl Matching {
         let mut result = Vec::new();
         let mut push = |item: Item<'a>, partner: &Item<'_>| {
             let (l, r) = if swapped { (partner.value, item.value) } else { (item.value, partner.value) };
-            if let Some(value) = self.value(l, r) {
+            if let Some(value) = self.value(l, r, labelling.unfiltered) {
                 result.push(self.result(labelling.late, item, partner).with_value(value));
             }
         };

@@ -15,16 +15,27 @@ use crate::machine::series::{Point, Store};
 use crate::wire::Labels;
 use std::collections::BTreeSet;
 
+/// What is asked of a plan beside its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asking {
+    Nothing,
+    /// What there is to note.
+    Notes,
+    /// Who reports, whatever the value: see [`Plan::reporting`].
+    WhoReports,
+}
+
 /// The value of a bound plan, and what there is to note if anybody wants to know.
 pub(super) fn evaluate(
     plan: &Plan,
     store: &Store,
     times: Times,
-    noting: bool,
+    asking: Asking,
 ) -> Result<(Value, Vec<Note>), EvalFault> {
     assert_eq!(plan.selections.len(), plan.leaves.len(), "a plan is bound before it is evaluated");
-    let labelling = Labelling { key: store.hash_key(), late: plan.late_names };
-    let notes = noting.then(BTreeSet::new);
+    let unfiltered = asking == Asking::WhoReports;
+    let labelling = Labelling { key: store.hash_key(), late: plan.late_names, unfiltered };
+    let notes = (asking == Asking::Notes).then(BTreeSet::new);
     let mut evaluation = Evaluation { plan, store, times, labelling, notes };
     let operand = evaluation.operand(&plan.root)?;
     let notes = evaluation.notes.into_iter().flatten().collect();
@@ -249,6 +260,9 @@ impl<'a> Evaluation<'a> {
                 self.note(|| node.mark.ratio(ratio, ratio.clamp(-1.0, 1.0)));
             }
             _ => {}
+        }
+        if self.labelling.unfiltered && node.aggregation.chooses() {
+            return Ok(items);
         }
         aggregate(self.labelling.key, node.aggregation, parameter, &node.grouping, items)
     }

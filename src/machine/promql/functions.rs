@@ -304,6 +304,11 @@ pub enum Aggregation {
 }
 
 impl Aggregation {
+    /// Whether it gives some of the elements as they are.
+    pub fn chooses(self) -> bool {
+        matches!(self, Self::BottomK | Self::LimitK | Self::LimitRatio | Self::TopK)
+    }
+
     /// Whether something stands before the vector.
     pub fn takes_parameter(self) -> bool {
         match self {

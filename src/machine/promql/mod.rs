@@ -204,11 +204,35 @@ impl Plan {
     /// The value at `at_ms`, milliseconds since the epoch. The plan must be bound to this store.
     pub fn evaluate(&self, store: &Store, at_ms: i64) -> Result<Value, EvalFault> {
         let times = Times { at_ms, start_ms: at_ms, end_ms: at_ms };
-        evaluate::evaluate(self, store, times, false).map(|(value, _)| value)
+        evaluate::evaluate(self, store, times, evaluate::Asking::Nothing).map(|(value, _)| value)
+    }
+
+    /// Who reports at `at_ms`: the elements that [`Plan::evaluate`] would give if no comparison filtered any out,
+    /// `unless` took none away and `topk` and its kin left none out. An element that is here and not there has data, and
+    /// its condition does not hold; one that is in neither has no data.
+    pub fn reporting(&self, store: &Store, at_ms: i64) -> Result<Value, EvalFault> {
+        let times = Times { at_ms, start_ms: at_ms, end_ms: at_ms };
+        evaluate::evaluate(self, store, times, evaluate::Asking::WhoReports).map(|(value, _)| value)
+    }
+
+    /// Every series that it selects with the time of its newest sample up to `at_ms` that the expression can see,
+    /// milliseconds since the epoch.
+    pub fn newest<'a>(&'a self, store: &'a Store, at_ms: i64) -> impl Iterator<Item = (&'a Labels, i64)> {
+        self.leaves.iter().zip(&self.selections).filter(|(leaf, _)| leaf.at.is_none()).flat_map(
+            move |(leaf, selection)| {
+                let (after_ms, to_ms) =
+                    (at_ms.saturating_sub(leaf.lookback_ms), at_ms.saturating_sub(leaf.offset_ms));
+                store.selected(*selection).iter().filter_map(move |id| {
+                    let labels = store.labels(*id);
+                    let point = store.latest(*id, after_ms, to_ms).filter(|point| !point.is_stale())?;
+                    (!leaf.filters || leaf.selector.matches(labels)).then_some((labels, point.time_ms))
+                })
+            },
+        )
     }
 
     /// The value at one time of a query over many, and what Prometheus would note beside it, in order.
     pub fn answer(&self, store: &Store, times: Times) -> Result<(Value, Vec<Note>), EvalFault> {
-        evaluate::evaluate(self, store, times, true)
+        evaluate::evaluate(self, store, times, evaluate::Asking::Notes)
     }
 }

@@ -19,6 +19,12 @@ fn labels(text: &str) -> Labels {
 type Series<'a> = &'a [(&'a str, &'a [(i64, f64)])];
 
 fn evaluate(expr: &str, series: Series<'_>, at_s: i64) -> Result<Value, EvalFault> {
+    let (plan, store) = bound(expr, series);
+    plan.evaluate(&store, at_s * 1000)
+}
+
+/// A plan and a store that holds the series.
+fn bound(expr: &str, series: Series<'_>) -> (Plan, Store) {
     let mut plan = Plan::compile(expr).unwrap_or_else(|fault| panic!("{expr}: {fault}"));
     let mut store = Store::new(3);
     let mut interests = plan.interests();
@@ -32,7 +38,7 @@ fn evaluate(expr: &str, series: Series<'_>, at_s: i64) -> Result<Value, EvalFaul
             store.append(id, time * 1000, value, time * 1000).expect("in order");
         }
     }
-    plan.evaluate(&store, at_s * 1000)
+    (plan, store)
 }
 
 /// The elements, written `name{label=value,…}`.
@@ -288,6 +294,58 @@ fn matching_between_vectors() {
         vector("errors < bool on(job) group_left total", series, 0)[0],
         element("{code=1,job=a}", 1.0)
     );
+}
+
+#[test]
+fn who_reports_is_whoever_would_be_there_without_the_comparisons() {
+    let series: Series<'_> = &[
+        ("free{host=a}", &[(0, 5.0)]),
+        ("free{host=b}", &[(0, 50.0)]),
+        ("up{host=a}", &[(0, 1.0)]),
+        ("up{host=c}", &[(0, 0.0)]),
+    ];
+    let table: [(&str, &[&str], &[&str]); 12] = [
+        ("free < 10", &["free{host=a}"], &["free{host=a}", "free{host=b}"]),
+        ("10 > free", &["free{host=a}"], &["free{host=a}", "free{host=b}"]),
+        ("free < bool 10", &["{host=a}", "{host=b}"], &["{host=a}", "{host=b}"]),
+        ("free < on (host) (up * 10)", &["{host=a}"], &["{host=a}"]),
+        ("free > on (host) (up * 10)", &[], &["{host=a}"]),
+        ("free < 10 and on (host) up == 0", &[], &["free{host=a}"]),
+        (
+            "free < 10 or up == 0",
+            &["free{host=a}", "up{host=c}"],
+            &["free{host=a}", "free{host=b}", "up{host=c}"],
+        ),
+        ("free < 60 unless on (host) up == 1", &["free{host=b}"], &["free{host=a}", "free{host=b}"]),
+        ("count(free < 1) > 3", &[], &["{}"]),
+        ("topk(1, free) > 90", &[], &["free{host=a}", "free{host=b}"]),
+        ("absent(gone)", &["{}"], &["{}"]),
+        ("absent(free < 1)", &["{}"], &[]),
+    ];
+    for (expr, holds, reports) in table {
+        let (plan, store) = bound(expr, series);
+        let names = |value: Result<Value, EvalFault>| match value {
+            Ok(Value::Vector(elements)) => {
+                let mut names: Vec<String> =
+                    elements.iter().map(|element| written(&element.labels)).collect();
+                names.sort_unstable();
+                names
+            }
+            other => panic!("{expr}: {other:?}"),
+        };
+        assert_eq!(names(plan.evaluate(&store, 1000)), holds, "{expr}");
+        assert_eq!(names(plan.reporting(&store, 1000)), reports, "{expr}");
+    }
+}
+
+#[test]
+fn the_newest_samples_are_those_that_the_expression_can_see() {
+    let series: Series<'_> =
+        &[("x{a=1}", &[(0, 1.0), (60, 2.0)]), ("x{a=2}", &[(10, 1.0), (20, STALE)]), ("y", &[(5, 1.0)])];
+    let (plan, store) = bound("x offset 30s > 0 or y > 0", series);
+    let newest: Vec<(String, i64)> =
+        plan.newest(&store, 70_000).map(|(labels, time_ms)| (written(labels), time_ms)).collect();
+    assert_eq!(newest, [("x{a=1}".to_owned(), 0), ("y{}".to_owned(), 5_000)]);
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn baseline<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Option<Baseline> {
         );
     }
     let selector = selector(reader, node.place, field(&fields, "series"));
-    let counter = one_of(reader, field(&fields, "kind"), "kind", &["gauge", "counter"]) == 1;
+    let counter = reader.one_of(field(&fields, "kind"), "kind", &["gauge", "counter"]) == 1;
     let guards = guards(reader, &fields);
     let models = models(reader, field(&fields, "models"));
     Some(Baseline { name: name.to_owned(), selector: selector?, counter, guards, models })
@@ -128,20 +128,20 @@ fn guards<'a>(reader: &mut Reader<'a>, fields: &Fields<'a>) -> Guards {
     let default = Guards::default();
     let directions = ["both", "above_expected", "below_expected"];
     let direction = field(fields, "detection_direction");
-    let detection_direction = match one_of(reader, direction, "detection_direction", &directions) {
+    let detection_direction = match reader.one_of(direction, "detection_direction", &directions) {
         1 => Direction::AboveExpected,
         2 => Direction::BelowExpected,
         _ => Direction::Both,
     };
     let mut number = |key: &'static str, or: f64| {
         let wanted = (0.0, NUMBER_MAX, "a number from 0");
-        decimal(reader, field(fields, key), key, wanted).unwrap_or(or)
+        reader.decimal(field(fields, key), key, wanted).unwrap_or(or)
     };
     let min_dev_from_expected = number("min_dev_from_expected", default.min_dev_from_expected);
     let min_rel_dev_from_expected = number("min_rel_dev_from_expected", default.min_rel_dev_from_expected);
     let z_threshold = number("z_threshold", default.z_threshold);
     let scale_floor = number("scale_floor", default.scale_floor);
-    let min_samples = whole(reader, field(fields, "min_samples"), "min_samples", 1, 1_000_000);
+    let min_samples = reader.whole(field(fields, "min_samples"), "min_samples", 1, 1_000_000);
     Guards {
         detection_direction,
         min_dev_from_expected,
@@ -193,13 +193,13 @@ fn model<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Option<Model> {
         return None;
     };
     let before = reader.faults.len();
-    let (name, own) = KINDS[one_of(reader, Some(kind), "model", &names)];
+    let (name, own) = KINDS[reader.one_of(Some(kind), "model", &names)];
     if reader.faults.len() > before {
         return None;
     }
     let fields = reader.fields(node, &format!("a {name} model"), &[&MODEL_KEYS[..], own].concat());
     let weight =
-        decimal(reader, field(&fields, "weight"), "weight", (0.0, NUMBER_MAX, "a number from 0, 0 is off"));
+        reader.decimal(field(&fields, "weight"), "weight", (0.0, NUMBER_MAX, "a number from 0, 0 is off"));
     let learns = match name {
         "moving" => read_moving(reader, &fields),
         "seasonal" => seasonal(reader, &fields)?,
@@ -223,7 +223,7 @@ fn moving(window_ms: i64, panes: usize) -> Learns {
 fn read_moving<'a>(reader: &mut Reader<'a>, fields: &Fields<'a>) -> Learns {
     let window = field(fields, "window");
     let window_ms = reader.duration_ms(window, "window").unwrap_or(WINDOW_MS);
-    let panes = whole(reader, field(fields, "panes"), "panes", 2, PANES_MAX).unwrap_or(PANES);
+    let panes = reader.whole(field(fields, "panes"), "panes", 2, PANES_MAX).unwrap_or(PANES);
     let count = i64::try_from(panes).unwrap_or(i64::MAX);
     if window_ms % count != 0 || window_ms / count < 1000 {
         let place = window.or(field(fields, "panes")).map_or(Place::default(), |node| node.place);
@@ -241,7 +241,7 @@ fn read_moving<'a>(reader: &mut Reader<'a>, fields: &Fields<'a>) -> Learns {
 }
 
 fn seasonal<'a>(reader: &mut Reader<'a>, fields: &Fields<'a>) -> Option<Learns> {
-    let season = match one_of(reader, field(fields, "season"), "season", &["week", "day"]) {
+    let season = match reader.one_of(field(fields, "season"), "season", &["week", "day"]) {
         0 => Season::Week,
         _ => Season::Day,
     };
@@ -269,7 +269,7 @@ fn seasonal<'a>(reader: &mut Reader<'a>, fields: &Fields<'a>) -> Option<Learns> 
         );
     }
     let wanted = (f64::MIN_POSITIVE, 1.0, "a number above 0 and at most 1, 1 never fades");
-    let decay = decimal(reader, field(fields, "decay"), "decay", wanted).unwrap_or(SEASONAL_DECAY);
+    let decay = reader.decimal(field(fields, "decay"), "decay", wanted).unwrap_or(SEASONAL_DECAY);
     calendar.map(|calendar| Learns::Seasonal { calendar, decay })
 }
 
@@ -277,52 +277,7 @@ fn ewma<'a>(reader: &mut Reader<'a>, fields: &Fields<'a>) -> Learns {
     let decay = (f64::MIN_POSITIVE, 1.0 - f64::EPSILON, "a number above 0 and below 1");
     let clip = (0.5, NUMBER_MAX, "a number of deviations from 0.5");
     Learns::Ewma {
-        decay: decimal(reader, field(fields, "decay"), "decay", decay).unwrap_or(EWMA_DECAY),
-        clip: decimal(reader, field(fields, "clip"), "clip", clip).unwrap_or(CLIP),
+        decay: reader.decimal(field(fields, "decay"), "decay", decay).unwrap_or(EWMA_DECAY),
+        clip: reader.decimal(field(fields, "clip"), "clip", clip).unwrap_or(CLIP),
     }
-}
-
-/// Which of `known` a text is; the first where there is none, and where it is refused.
-fn one_of<'a>(reader: &mut Reader<'a>, node: Option<&'a Node>, key: &str, known: &[&str]) -> usize {
-    let Some(node) = node else { return 0 };
-    let text = reader.text(Some(node), key);
-    known.iter().position(|name| *name == text).unwrap_or_else(|| {
-        let hint = suggestion(text, known.iter().copied());
-        let hint = hint.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-        reader.fault(node.place, format!("{key} is {text:?}; known are {}{hint}", known.join(", ")));
-        0
-    })
-}
-
-/// A number, if there is one: its bounds, and the same in words.
-fn decimal<'a>(
-    reader: &mut Reader<'a>,
-    node: Option<&'a Node>,
-    key: &str,
-    (least, most, wanted): (f64, f64, &str),
-) -> Option<f64> {
-    let node = node?;
-    let text = reader.text(Some(node), key);
-    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
-    if number.is_none() {
-        reader.fault(node.place, format!("{key} is {text:?}; it is {wanted}"));
-    }
-    number
-}
-
-/// A whole number, if there is one.
-fn whole<'a>(
-    reader: &mut Reader<'a>,
-    node: Option<&'a Node>,
-    key: &str,
-    least: usize,
-    most: usize,
-) -> Option<usize> {
-    let node = node?;
-    let text = reader.text(Some(node), key);
-    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
-    if number.is_none() {
-        reader.fault(node.place, format!("{key} is {text:?}; it is a whole number from {least} to {most}"));
-    }
-    number
 }

@@ -217,6 +217,7 @@ mod tests {
             service_label: "service".to_owned(),
             files: vec![RuleFile { name: name.to_owned(), content: content.to_owned() }],
             limits: Limits::default(),
+            partitions: 0,
         };
         let found = compare(&set("old.yaml", old), &set("new.yaml", new));
         found.iter().map(|d| format!("{}:{} {}: {:?}", d.file, d.place, d.subject, d.change)).collect()

@@ -1,7 +1,8 @@
 //! One rule file: the checks that Prometheus's `rulefmt` makes, and those that it should have.
 
+use super::inhibit::{self, Inhibit};
 use super::reader::{Fields, Reader, field};
-use super::{Alerting, Group, Kind, Rule, RuleFault, baselines};
+use super::{Group, Kind, Rule, RuleFault, alerting, baselines};
 use crate::machine::baseline::Baseline;
 use crate::machine::promql::Plan;
 use crate::machine::template::Template;
@@ -12,13 +13,30 @@ use std::collections::BTreeSet;
 /// Interval of a group that names none, milliseconds: Prometheus's default.
 pub(super) const INTERVAL_MS: i64 = 60_000;
 const GROUP_KEYS: [&str; 6] = ["name", "interval", "query_offset", "limit", "labels", "rules"];
-const RULE_KEYS: [&str; 7] = ["record", "alert", "expr", "for", "keep_firing_for", "labels", "annotations"];
+/// Prometheus's, and then ours.
+const RULE_KEYS: [&str; 15] = [
+    "record",
+    "alert",
+    "expr",
+    "for",
+    "keep_firing_for",
+    "labels",
+    "annotations",
+    "for_samples",
+    "resolve_expr",
+    "no_data_state",
+    "missing_series_evals_to_resolve",
+    "expected",
+    "flap_detection",
+    "severity",
+    "priority",
+];
 
 /// The text of a template, where it stands, and whether it may change with the value.
-struct Text<'a> {
-    name: &'a str,
-    node: &'a Node,
-    text: &'a str,
+pub(super) struct Text<'a> {
+    pub(super) name: &'a str,
+    pub(super) node: &'a Node,
+    pub(super) text: &'a str,
 }
 
 /// What a file holds.
@@ -27,11 +45,13 @@ pub(super) struct Content {
     pub(super) groups: Vec<Group>,
     /// Each with its place.
     pub(super) baselines: Vec<(Place, Baseline)>,
+    /// Each with its place.
+    pub(super) inhibits: Vec<(Place, Inhibit)>,
 }
 
 /// Everything in a file, or all that is wrong with it.
-pub(super) fn read(file: &RuleFile) -> Result<Content, Vec<RuleFault>> {
-    let mut reader = Reader::new(file);
+pub(super) fn read(file: &RuleFile, service_label: &str) -> Result<Content, Vec<RuleFault>> {
+    let mut reader = Reader::new(file, service_label);
     let tree = match parse(&file.content) {
         Ok(tree) => tree,
         Err(fault) => {
@@ -41,8 +61,9 @@ pub(super) fn read(file: &RuleFile) -> Result<Content, Vec<RuleFault>> {
     };
     let mut content = Content::default();
     if tree.value != Value::Null {
-        let fields = reader.fields(&tree, "a rule file", &["baselines", "groups"]);
+        let fields = reader.fields(&tree, "a rule file", &["baselines", "groups", "inhibit_rules"]);
         content.baselines = baselines::read(&mut reader, field(&fields, "baselines"));
+        content.inhibits = inhibit::read(&mut reader, field(&fields, "inhibit_rules"));
         let mut names = BTreeSet::new();
         for node in reader.items(field(&fields, "groups"), "groups") {
             content.groups.extend(group(&mut reader, file, node, &mut names));
@@ -125,27 +146,25 @@ fn rule<'a>(
     }
     let records = alert.is_empty();
     if records {
-        for key in ["for", "keep_firing_for", "annotations"] {
+        for key in alerting::KEYS {
             if let Some(node) = field(fields, key) {
                 reader.fault(node.place, format!("a recording rule has no {key}"));
             }
         }
     }
     let labels = labels(reader, field(fields, "labels"), group_labels, records);
-    let labels_text = labels.iter().map(|label| (label.name.to_owned(), label.text.to_owned())).collect();
+    let labels_text: Vec<(String, String)> =
+        labels.iter().map(|label| (label.name.to_owned(), label.text.to_owned())).collect();
     let labels = templates(reader, &labels, records, false);
-    let annotations = reader.texts(field(fields, "annotations"), "annotations");
-    let annotations: Vec<Text<'a>> =
-        annotations.into_iter().map(|(name, node, text)| Text { name, node, text }).collect();
-    let annotations = templates(reader, &annotations, records, true);
-    let for_ms = reader.duration_ms(field(fields, "for"), "for").unwrap_or(0);
-    let keep_firing_for_ms =
-        reader.duration_ms(field(fields, "keep_firing_for"), "keep_firing_for").unwrap_or(0);
-    let plan = expression(reader, node.place, field(fields, "expr"))?;
-    let alerting = Alerting { for_ms, keep_firing_for_ms, annotations };
+    let kind = if records {
+        Kind::Recording
+    } else {
+        Kind::Alerting(Box::new(alerting::read(reader, node, fields, name, &labels_text)))
+    };
+    let plan = expression(reader, node.place, field(fields, "expr"), "expr")?;
     Some(Rule {
         name: name.to_owned(),
-        kind: if records { Kind::Recording } else { Kind::Alerting(alerting) },
+        kind,
         labels,
         labels_text,
         expression: field(fields, "expr").map(|node| reader.text(Some(node), "expr").trim().to_owned())?,
@@ -180,7 +199,7 @@ fn labels_lack(node: Option<&Node>, name: &str) -> bool {
 }
 
 /// Parses each text; those of a recording rule are taken as they are.
-fn templates(
+pub(super) fn templates(
     reader: &mut Reader<'_>,
     texts: &[Text<'_>],
     literal: bool,
@@ -211,17 +230,35 @@ fn templates(
     out
 }
 
-fn expression<'a>(reader: &mut Reader<'a>, place: Place, node: Option<&'a Node>) -> Option<Plan> {
-    let Some(node) = node.filter(|node| node.value != Value::Scalar(String::new())) else {
-        reader.fault(place, "a rule has an expression, `expr`; this one has none");
+/// The expression under the key `what`.
+pub(super) fn expression<'a>(
+    reader: &mut Reader<'a>,
+    place: Place,
+    node: Option<&'a Node>,
+    what: &str,
+) -> Option<Plan> {
+    let Some(node) = node.filter(|node| !is_empty(&node.value)) else {
+        let message = match what {
+            "expr" => "a rule has an expression, `expr`; this one has none".to_owned(),
+            _ => format!("{what} has no expression"),
+        };
+        reader.fault(place, message);
         return None;
     };
-    let text = reader.text(Some(node), "expr");
+    let text = reader.text(Some(node), what);
     match Plan::compile(text) {
         Ok(plan) => Some(plan),
         Err(fault) => {
-            reader.fault_within(node, text, fault.offset().unwrap_or(0), format!("expr: {fault}"));
+            reader.fault_within(node, text, fault.offset().unwrap_or(0), format!("{what}: {fault}"));
             None
         }
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Scalar(text) => text.is_empty(),
+        Value::Sequence(_) | Value::Mapping(_) => false,
     }
 }

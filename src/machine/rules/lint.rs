@@ -136,7 +136,7 @@ pub(super) fn written_by_baselines(files: &[RuleFile], outputs: &BTreeSet<String
 
 /// The rules of a file. What is a fault is left out.
 fn written<'a>(file: &'a RuleFile, tree: &'a Node) -> Vec<Written<'a>> {
-    let mut reader = Reader::new(file);
+    let mut reader = Reader::new(file, "");
     let fields = reader.fields(tree, "", &["groups"]);
     let mut out = Vec::new();
     for node in reader.items(field(&fields, "groups"), "") {
@@ -292,6 +292,7 @@ mod tests {
             service_label: "service".to_owned(),
             files: files.iter().map(file).collect(),
             limits: Limits::default(),
+            partitions: 0,
         }
     }
 

@@ -18,19 +18,25 @@
 //!     annotations: {summary: "{{ $labels.host }} has {{ $value | humanizePercentage }} left"}
 //! ```
 //!
-//! Beside `groups` a file may have `baselines`; see `baselines.rs`.
+//! Beside `groups` a file may have `baselines`, see `baselines.rs`, and `inhibit_rules`, see `inhibit.rs`; beside Prometheus's keys an alerting rule may have
+//! those that its users asked for, see `alerting.rs`.
 //!
 //! Beyond Prometheus's own checks these are refused, since they can only be mistakes: a rule of the same name and
 //! labels twice in a group, `$value` in a label, a label `alertname`, a template that could fail when the page is due, a
 //! recording rule that writes a baseline's output. What is no fault and mostly no help is in `lint.rs`.
 
+pub mod alerting;
 mod baselines;
 pub mod compare;
 pub mod duration;
 mod file;
+pub mod inhibit;
 pub mod lint;
 mod place;
 pub(super) mod reader;
+
+pub use alerting::Alerting;
+pub use inhibit::Inhibit;
 
 use super::baseline::{self, Baseline};
 use super::promql::Plan;
@@ -75,6 +81,8 @@ pub struct Compiled {
     pub groups: Vec<Group>,
     /// Baselines in order of the files, and inside a file in its order.
     pub baselines: Vec<Baseline>,
+    /// Inhibit rules in order of the files, and inside a file in its order.
+    pub inhibits: Vec<Inhibit>,
 }
 
 impl Compiled {
@@ -126,39 +134,31 @@ pub enum Kind {
     /// Appends it as series.
     Recording,
     /// Raises an alert for each element.
-    Alerting(Alerting),
-}
-
-/// What an alerting rule has and a recording rule has not.
-#[derive(Debug)]
-pub struct Alerting {
-    /// How long the condition holds before the alert fires, milliseconds.
-    pub for_ms: i64,
-    /// How long the alert keeps firing after the condition, milliseconds.
-    pub keep_firing_for_ms: i64,
-    /// Annotations, in order of their names.
-    pub annotations: Vec<(String, Template)>,
+    Alerting(Box<Alerting>),
 }
 
 impl Rule {
-    /// Every expression of it: its own, and those that its templates ask.
+    /// Every expression of it: its own, those of its further keys, and those that its templates ask.
     pub fn plans(&self) -> impl Iterator<Item = &Plan> {
-        let annotations: &[(String, Template)] = match &self.kind {
-            Kind::Recording => &[],
-            Kind::Alerting(alerting) => &alerting.annotations,
+        let (own, annotations): (_, &[(String, Template)]) = match &self.kind {
+            Kind::Recording => (None, &[]),
+            Kind::Alerting(alerting) => (Some(alerting.plans()), &alerting.annotations),
         };
         let asked = self.labels.iter().chain(annotations).flat_map(|(_, template)| template.plans());
-        std::iter::once(&self.plan).chain(asked)
+        std::iter::once(&self.plan).chain(own.into_iter().flatten()).chain(asked)
     }
 
     /// The same, in the same order, to be bound.
     pub fn plans_mut(&mut self) -> impl Iterator<Item = &mut Plan> {
-        let annotations: &mut [(String, Template)] = match &mut self.kind {
-            Kind::Recording => &mut [],
-            Kind::Alerting(alerting) => &mut alerting.annotations,
+        let (own, annotations): (_, &mut [(String, Template)]) = match &mut self.kind {
+            Kind::Recording => (None, &mut []),
+            Kind::Alerting(alerting) => {
+                let (own, annotations) = alerting.plans_mut();
+                (Some(own), annotations)
+            }
         };
         let asked = self.labels.iter_mut().chain(annotations).flat_map(|(_, template)| template.plans_mut());
-        std::iter::once(&mut self.plan).chain(asked)
+        std::iter::once(&mut self.plan).chain(own.into_iter().flatten()).chain(asked)
     }
 
     /// Its annotations for one element; none for a recording rule.
@@ -176,7 +176,7 @@ impl Rule {
 /// Checks and compiles a rule set: all faults at once, in order of files and places.
 pub fn load(set: &RuleSet) -> Result<Compiled, Vec<RuleFault>> {
     let mut faults = Vec::new();
-    let (mut groups, mut baselines) = (Vec::new(), Vec::new());
+    let (mut groups, mut baselines, mut inhibits) = (Vec::new(), Vec::new(), Vec::new());
     let mut names = BTreeSet::new();
     let mut outputs = BTreeSet::new();
     if set.service_label.is_empty() || set.service_label == crate::wire::labels::METRIC_NAME {
@@ -186,19 +186,23 @@ pub fn load(set: &RuleSet) -> Result<Compiled, Vec<RuleFault>> {
         if !names.insert(&file.name) {
             faults.push(whole_file(&file.name, "the file stands twice in the rule set".to_owned()));
         }
-        match read(file) {
+        match read(file, &set.service_label) {
             Ok(read) => {
                 groups.extend(read.groups);
                 for (place, baseline) in read.baselines {
                     faults.extend(written_twice(file, place, &baseline, &mut outputs));
                     baselines.push(baseline);
                 }
+                for (place, inhibit) in read.inhibits {
+                    faults.extend(inhibit.spans(file, place, &set.service_label, set.partitions));
+                    inhibits.push(inhibit);
+                }
             }
             Err(found) => faults.extend(found),
         }
     }
     faults.extend(lint::written_by_baselines(&set.files, &outputs));
-    if faults.is_empty() { Ok(Compiled { groups, baselines }) } else { Err(faults) }
+    if faults.is_empty() { Ok(Compiled { groups, baselines, inhibits }) } else { Err(faults) }
 }
 
 /// Refuses a baseline that has an output in common with one before it.
@@ -213,8 +217,8 @@ fn written_twice(
     Some(RuleFault { file: file.name.clone(), place, rule: None, message })
 }
 
-fn read(file: &RuleFile) -> Result<file::Content, Vec<RuleFault>> {
-    file::read(file).map_err(|mut faults| {
+fn read(file: &RuleFile, service_label: &str) -> Result<file::Content, Vec<RuleFault>> {
+    file::read(file, service_label).map_err(|mut faults| {
         faults.sort_by_key(|fault| fault.place);
         faults
     })

@@ -10,6 +10,8 @@ pub(in crate::machine) type Fields<'a> = Vec<(&'a str, &'a Node)>;
 /// One file being read.
 pub(in crate::machine) struct Reader<'a> {
     file: &'a RuleFile,
+    /// The label that holds the service.
+    pub(super) service_label: &'a str,
     /// Name of the rule that is being read.
     pub(in crate::machine) rule: Option<String>,
     pub(in crate::machine) faults: Vec<RuleFault>,
@@ -21,8 +23,8 @@ pub(in crate::machine) fn field<'a>(fields: &Fields<'a>, name: &str) -> Option<&
 }
 
 impl<'a> Reader<'a> {
-    pub(in crate::machine) fn new(file: &'a RuleFile) -> Self {
-        Self { file, rule: None, faults: Vec::new() }
+    pub(in crate::machine) fn new(file: &'a RuleFile, service_label: &'a str) -> Self {
+        Self { file, service_label, rule: None, faults: Vec::new() }
     }
 
     pub(in crate::machine) fn fault(&mut self, place: Place, message: impl Into<String>) {
@@ -118,6 +120,51 @@ impl<'a> Reader<'a> {
                 0
             }
         }
+    }
+
+    /// Which of `known` a text is; the first where there is none, and where it is refused.
+    pub(super) fn one_of(&mut self, node: Option<&'a Node>, key: &str, known: &[&str]) -> usize {
+        let Some(node) = node else { return 0 };
+        let text = self.text(Some(node), key);
+        known.iter().position(|name| *name == text).unwrap_or_else(|| {
+            let hint = suggestion(text, known.iter().copied());
+            let hint = hint.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            self.fault(node.place, format!("{key} is {text:?}; known are {}{hint}", known.join(", ")));
+            0
+        })
+    }
+
+    /// A number, if there is one: its bounds, and the same in words.
+    pub(super) fn decimal(
+        &mut self,
+        node: Option<&'a Node>,
+        key: &str,
+        (least, most, wanted): (f64, f64, &str),
+    ) -> Option<f64> {
+        let node = node?;
+        let text = self.text(Some(node), key);
+        let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+        if number.is_none() {
+            self.fault(node.place, format!("{key} is {text:?}; it is {wanted}"));
+        }
+        number
+    }
+
+    /// A whole number, if there is one.
+    pub(super) fn whole(
+        &mut self,
+        node: Option<&'a Node>,
+        key: &str,
+        least: usize,
+        most: usize,
+    ) -> Option<usize> {
+        let node = node?;
+        let text = self.text(Some(node), key);
+        let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+        if number.is_none() {
+            self.fault(node.place, format!("{key} is {text:?}; it is a whole number from {least} to {most}"));
+        }
+        number
     }
 
     /// The pairs of a mapping of texts, in order of their names, each value with its node.

@@ -10,6 +10,7 @@ fn load_one(content: &str) -> Result<Compiled, Vec<RuleFault>> {
         author: String::new(),
         service_label: "service".to_owned(),
         limits: crate::wire::Limits::default(),
+        partitions: 0,
         files: vec![file],
     })
 }
@@ -63,7 +64,8 @@ fn all_faults_come_at_once_in_order() {
         "disk.yaml:4:13: interval is \"fast\", which is no duration; write 500ms, 30s, 5m, 1h30m or 7d",
         "disk.yaml:5:10: limit is \"-1\"; it is a whole number from 0, 0 is no limit",
         "disk.yaml:8:5: rule \"A\": unknown key \"fore\" in a rule; known are record, alert, expr, for, \
-         keep_firing_for, labels, annotations; did you mean for?",
+         keep_firing_for, labels, annotations, for_samples, resolve_expr, no_data_state, \
+         missing_series_evals_to_resolve, expected, flap_detection, severity, priority; did you mean for?",
         "disk.yaml:11:10: rule \"B\": a recording rule has no for",
         "disk.yaml:13:5: a rule has either `alert` or `record`; it has none",
         "disk.yaml:14:3: the group \"g\" stands twice in this file",
@@ -189,12 +191,21 @@ fn what_is_wrong_with_a_baseline_is_said_with_its_place() {
     assert_eq!(
         faults("baseline: []\n"),
         [
-            "disk.yaml:1:1: unknown key \"baseline\" in a rule file; known are baselines, groups; did you mean baselines?"
+            "disk.yaml:1:1: unknown key \"baseline\" in a rule file; known are baselines, groups, inhibit_rules; did you mean baselines?"
         ]
     );
 }
 
-/// The README's example, as it stands there.
+/// The README's examples, as they stand there.
+#[test]
+fn the_readme_shows_further_keys_that_load() {
+    let readme = include_str!("../../../README.md");
+    let from = readme.find("    groups:\n    - name: disks").expect("the example is there");
+    let example: Vec<&str> = readme[from..].lines().map_while(|line| line.strip_prefix("    ")).collect();
+    let compiled = load_one(&example.join("\n")).expect("it loads");
+    assert_eq!((compiled.groups[0].rules.len(), compiled.inhibits.len()), (2, 1));
+}
+
 #[test]
 fn the_readme_shows_baselines_that_load() {
     let readme = include_str!("../../../README.md");

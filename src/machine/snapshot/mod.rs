@@ -61,7 +61,7 @@ use std::sync::Arc;
 use writer::Writer;
 
 /// Version of the layout of the bytes.
-pub const FORMAT_VERSION: u16 = 2;
+pub const FORMAT_VERSION: u16 = 3;
 /// A part ends behind the item that takes it to so many bytes.
 pub const PART_BYTES: usize = 4 << 20;
 /// No part is longer, bytes: one item is a series with 2^20 samples, or a rule set, at most. Whoever fetches a part

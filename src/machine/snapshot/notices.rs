@@ -26,6 +26,11 @@ pub(super) fn write(notices: &Notices, to: &mut Writer<'_>) {
                 to.bytes.push(3);
                 to.signed(*offset);
             }
+            Notice::Limit(group, rule) => {
+                to.bytes.push(4);
+                to.text(group);
+                to.text(rule);
+            }
         }
         to.signed(standing.since_ms);
         to.bytes.push(u8::from(standing.again) | u8::from(standing.ended) << 1);
@@ -43,7 +48,11 @@ pub(super) fn read(from: &mut Reader<'_>) -> Result<Notices, SnapshotFault> {
             }
             2 => Notice::Firing(from.text("a service")?.to_owned()),
             3 => Notice::Quarantined(from.signed("an offset in quarantine")?),
-            other => return Err(from.malformed("a notice", u64::from(other), "0 to 3")),
+            4 => {
+                let group = from.text("a rule's group")?.to_owned();
+                Notice::Limit(group, from.text("a rule's name")?.to_owned())
+            }
+            other => return Err(from.malformed("a notice", u64::from(other), "0 to 4")),
         };
         if notices.0.last_key_value().is_some_and(|(last, _)| *last >= notice) {
             return Err(from.disorder("notices"));

@@ -41,6 +41,7 @@ fn small_of(seed: u64) -> Machine {
             author,
             service_label,
             limits: crate::wire::Limits::default(),
+            partitions: 0,
             files: vec![file],
         };
         seal(&crate::wire::Control::Rules(set))
@@ -104,7 +105,7 @@ fn a_foreign_or_newer_snapshot_is_refused_by_name() {
         refused(4, 9),
         (
             "format",
-            "its format is 9, this program reads 2: restore it with the program that wrote it".to_owned()
+            "its format is 9, this program reads 3: restore it with the program that wrote it".to_owned()
         )
     );
     assert_eq!(refused(6, 99).0, "engine");

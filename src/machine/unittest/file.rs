@@ -126,7 +126,7 @@ pub struct Question {
 /// Reads a file of tests, or says all that is wrong with it, in order of places.
 pub fn read(file: &RuleFile) -> Result<TestFile, Vec<RuleFault>> {
     let tree = parse(&file.content);
-    let mut reader = Reader::new(file);
+    let mut reader = Reader::new(file, "");
     let mut tests = TestFile { interval_ms: INTERVAL_MS, ..TestFile::default() };
     match &tree {
         Ok(tree) if tree.value == Value::Null => {}

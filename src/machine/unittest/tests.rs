@@ -30,6 +30,7 @@ fn set(rules: &str) -> RuleSet {
         service_label: "service".to_owned(),
         files: vec![RuleFile { name: "rules.yaml".to_owned(), content: rules.to_owned() }],
         limits: Limits::default(),
+        partitions: 0,
     }
 }
 

@@ -48,7 +48,7 @@ impl Trial {
             snapshot_interval_ms: 0,
         });
         let compiled = rules::load(set)?;
-        let mut groups = machine.live.bind_beside(set, compiled, &mut machine.store, &mut questions);
+        let mut groups = machine.live.bind_beside(set, compiled, &mut machine.store, 0, &mut questions);
         let turn = |name: &str| pace.order.iter().position(|named| named == name).unwrap_or(0);
         groups.sort_by_key(|group| turn(&group.name));
         for mut group in groups {
@@ -87,9 +87,11 @@ impl Trial {
         machine.clock = Clock::from_memory([Some(now_ms), None, None]);
         machine.next_offset = machine.next_offset.saturating_add(1);
         let cause = Position { offset: machine.next_offset, append_ms: now_ms, log_append: true };
+        let (mut spoken, mut reached) = (Vec::new(), Vec::new());
         for at in 0..machine.live.groups.len() {
-            machine.evaluate_group(at, now_ms, cause, &mut self.done);
+            machine.evaluate_group(at, now_ms, (&mut spoken, &mut reached));
         }
+        machine.conclude(&mut spoken, &mut reached, cause, &mut self.done);
         machine.evict(cause, now_ms, &mut self.done);
         self.done.clear();
         let failed = machine.rules().filter_map(|rule| Some((rule.name.to_owned(), rule.fault?.to_owned())));

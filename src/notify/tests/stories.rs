@@ -1,7 +1,7 @@
 //! Each test is a story: minutes and seconds on the left, what happened on the right.
 
 use super::world::{MINUTE, SECOND, World, settings};
-use crate::notify::{Style, delay_ms, fingerprint};
+use crate::notify::{Settings, Style, delay_ms, fingerprint};
 use crate::wire::{AlertState, Labels};
 
 fn pager() -> World {
@@ -54,6 +54,41 @@ fn pending_alerts_are_not_notified() {
     world.at(MINUTE);
     tell(&mut world, "");
     assert!(world.store.keys().all(|key| key == "position"), "{:?}", world.store);
+}
+
+#[test]
+fn another_severity_is_told_of_the_same_alert_in_a_group_of_its_own_if_groups_are_so() {
+    let mut world = told();
+    world.at(MINUTE);
+    world.changes("Disk", "a", "critical");
+    world.at(6 * MINUTE);
+    // It changes again while that is under way.
+    world.changes("Disk", "a", "warning");
+    world.answers_ok("pager");
+    world.at(11 * MINUTE);
+    world.answers_ok("pager");
+    world.restart();
+    world.resolves("Disk", "a");
+    world.at(17 * MINUTE);
+    tell(
+        &mut world,
+        "5:10 -> pager group_changed key=2 try=1 firing=a resolved=-
+         6:00 pager took it
+         10:10 -> pager group_changed key=3 try=1 firing=a resolved=-
+         11:00 pager took it
+         11:00 restart
+         16:00 -> pager resolved key=4 try=1 firing=- resolved=a",
+    );
+    let by_severity = vec!["severity".to_owned()];
+    let mut world = World::new(Settings { group_by: by_severity, ..settings(&[("pager", Style::Grouped)]) });
+    world.fires("Disk", "a");
+    world.at(10 * SECOND);
+    world.answers_ok("pager");
+    world.changes("Disk", "a", "critical");
+    world.at(6 * MINUTE);
+    let story = world.story();
+    assert!(story.contains("new_group key=2 try=1 firing=a resolved=-"), "{story}");
+    assert!(story.contains("resolved key=2 try=1 firing=- resolved=a"), "{story}");
 }
 
 #[test]

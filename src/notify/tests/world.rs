@@ -107,11 +107,22 @@ impl World {
             input_offset: seq,
             ordinal: 0,
             append_ms: self.now_ms,
+            suppressed_by: None,
         });
     }
 
     pub(super) fn transition(&mut self, rule: &str, instance: &str, from: AlertState, to: AlertState) {
         self.write(rule, instance, from, to);
+        self.feed(self.alerts.len() - 1);
+        self.at(self.now_ms);
+    }
+
+    /// It fires, and goes on firing with another severity.
+    pub(super) fn changes(&mut self, rule: &str, instance: &str, severity: &str) {
+        self.write(rule, instance, AlertState::Firing, AlertState::Firing);
+        let Some(last) = self.alerts.last_mut() else { return };
+        last.reason = Reason::SeverityChanged;
+        last.labels.set("severity", severity);
         self.feed(self.alerts.len() - 1);
         self.at(self.now_ms);
     }

@@ -136,5 +136,6 @@ fn transition(seq: i64) -> Transition {
         input_offset: seq,
         ordinal: 0,
         append_ms: seq,
+        suppressed_by: None,
     }
 }

@@ -135,6 +135,7 @@ pub(super) fn rules() -> Vec<u8> {
         author: "bench".to_owned(),
         service_label: "service".to_owned(),
         limits: crate::wire::Limits::default(),
+        partitions: 0,
         files: vec![file],
     };
     signer().seal(0, &Control::Rules(set))

@@ -119,6 +119,7 @@ pub fn measure(
         author: "bench".to_owned(),
         service_label: "service".to_owned(),
         limits,
+        partitions: 0,
         files,
     };
     let resident_before = resident_bytes();

@@ -83,6 +83,7 @@ impl Stage {
             author: "demo".to_owned(),
             service_label: "service".to_owned(),
             limits: crate::wire::Limits::default(),
+            partitions: 0,
             files: vec![RuleFile { name: RULE_FILE.to_owned(), content: content.to_owned() }],
         };
         let (control, signer) = (Control::Rules(set), keys::signer(&self.config)?);

@@ -40,6 +40,7 @@ fn apply(machine: &mut Machine, from: i64, to: i64) {
             let file = RuleFile { name: "r.yaml".to_owned(), content: RULES.to_owned() };
             let set = RuleSet {
                 limits: crate::wire::Limits::default(),
+                partitions: 0,
                 version: 1,
                 applied_ms: 0,
                 author: String::new(),

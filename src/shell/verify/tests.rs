@@ -22,6 +22,7 @@ fn log(seconds: i64) -> Log {
         author: "test".to_owned(),
         service_label: "service".to_owned(),
         limits: crate::wire::Limits::default(),
+        partitions: 0,
         files: vec![RuleFile { name: "r.yaml".to_owned(), content: RULES.to_owned() }],
     };
     let mut values = vec![(0, signer().seal(0, &Control::Rules(set)))];

@@ -24,6 +24,7 @@ fn transition() -> Transition {
         input_offset: 42,
         ordinal: 1,
         append_ms: 1_700_000_000_123,
+        suppressed_by: None,
     }
 }
 
@@ -60,6 +61,7 @@ fn rule_set() -> RuleSet {
         author: "ann".into(),
         service_label: "service".into(),
         limits: crate::wire::Limits::default(),
+        partitions: 0,
         files: vec![RuleFile { name: "disk.yaml".into(), content: "groups: []\n".into() }],
     }
 }
@@ -103,6 +105,21 @@ fn every_symbol_is_read_back() {
         R::RuleRemoved,
         R::LimitExceeded,
         R::EvaluationFailed,
+        R::LimitReached,
+        R::LimitCleared,
+        R::RecordQuarantined,
+        R::QuarantineElapsed,
+        R::HeldForSamples,
+        R::ResolveConditionMet,
+        R::NoData,
+        R::MissingSeries,
+        R::DataReturned,
+        R::SeverityChanged,
+        R::FlappingStarted,
+        R::FlappingStopped,
+        R::Suppressed,
+        R::Inhibited,
+        R::SuppressionEnded,
     ];
     for reason in reasons {
         for to in [AlertState::Inactive, AlertState::Pending, AlertState::Firing] {

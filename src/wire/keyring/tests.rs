@@ -27,6 +27,7 @@ fn rules() -> Control {
         author: "ann".into(),
         service_label: "service".into(),
         limits: crate::wire::Limits::default(),
+        partitions: 0,
         files: vec![RuleFile { name: "a.yaml".into(), content: "groups: []\n".into() }],
     })
 }

@@ -138,6 +138,7 @@ fn an_older_writers_record_decodes_where_a_field_has_joined_with_a_default() {
         author: "ann".into(),
         service_label: "service".into(),
         limits: crate::wire::Limits::default(),
+        partitions: 0,
         files: vec![RuleFile { name: "a.yaml".into(), content: "groups: []".into() }],
     };
     let next = edited(Kind::Control, |json| {

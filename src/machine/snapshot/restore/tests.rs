@@ -21,6 +21,7 @@ fn large() -> Capture {
         author,
         service_label,
         limits: crate::wire::Limits::default(),
+        partitions: 0,
         files: vec![file],
     };
     let mut machine = Machine::new(options(3));

@@ -196,6 +196,7 @@ impl Maker {
             author: "dice".to_owned(),
             service_label: "service".to_owned(),
             limits,
+            partitions: 0,
             files,
         };
         self.push(Some(seal(&Control::Rules(set))));
@@ -221,6 +222,33 @@ impl Maker {
         }
         if !self.dice.once_in(3) {
             text += "  - {alert: Both, expr: 'a + on (host) b > 1'}\n";
+        }
+        text + &self.extensions(keep)
+    }
+
+    /// Rules with every key that Prometheus's have not.
+    fn extensions(&mut self, keep: &str) -> String {
+        let mut text = String::new();
+        if !self.dice.once_in(3) {
+            let (samples, priority) = (self.dice.within(1, 3), self.dice.roll(3));
+            let state = self.dice.one_of(&["OK", "Alerting", "NoData", "KeepLast"]);
+            text += &format!(
+                "  - {{alert: All, expr: a > 1, for_samples: {samples}, keep_firing_for: {keep}, resolve_expr: a < 0, \
+                 no_data_state: {state}, flap_detection: {{low: 0.2, high: 0.4, history: 5}}, \
+                 severity: {{critical: a > 5, warning: a != 3}}, priority: {priority}}}\n"
+            );
+        }
+        if !self.dice.once_in(3) {
+            let state = self.dice.one_of(&["Alerting", "NoData"]);
+            let missing = self.dice.one_of(&["", "missing_series_evals_to_resolve: 2, "]);
+            text += &format!(
+                "  - {{alert: Wants, expr: b > 4, no_data_state: {state}, {missing}priority: 1, \
+                 expected: [{{service: web, host: h1}}, {{service: mail, host: never}}]}}\n"
+            );
+        }
+        if self.dice.once_in(2) {
+            text += "inhibit_rules: [{source_matchers: ['alertname=\"Check\"'], target_matchers: ['alertname!=\"Check\"'], \
+                     equal: [service]}]\n";
         }
         text
     }

@@ -53,6 +53,7 @@ fn rules(config: &Config) -> Vec<u8> {
         service_label: "service".to_owned(),
         files: vec![RuleFile { name: "r.yaml".to_owned(), content: RULES.to_owned() }],
         limits: Limits::default(),
+        partitions: 0,
     };
     keys::signer(config).expect("a key").seal(0, &Control::Rules(set))
 }
