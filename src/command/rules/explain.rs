@@ -53,7 +53,9 @@ pub fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
         let machine = present(config, partition, |_, actions| {
             let emitted = actions.iter().filter_map(|action| match action {
                 Action::Emit(transition) => Some((**transition).clone()),
-                _ => None,
+                Action::Reject(..) | Action::RulesSwitched { .. } | Action::ConfirmTime(_) | Action::Cut => {
+                    None
+                }
             });
             transitions.extend(emitted);
         })?;
@@ -176,6 +178,13 @@ fn describe(
     if let Some(fault) = rule.fault {
         writeln!(out, "that failed: {fault}")?;
     }
+    expression(out, rule)?;
+    samples_behind(out, rule, whence)?;
+    alerts(out, rule, transitions)?;
+    writeln!(out)
+}
+
+fn expression(out: &mut String, rule: &Explanation<'_>) -> std::fmt::Result {
     writeln!(out, "\nexpression")?;
     for part in &rule.parts {
         let indent = "  ".repeat(part.depth + 1);
@@ -204,6 +213,10 @@ fn describe(
             writeln!(out, "{indent}    nearest: {} {}, {off:+} from {bound}", element.labels, element.value)?;
         }
     }
+    Ok(())
+}
+
+fn samples_behind(out: &mut String, rule: &Explanation<'_>, whence: &Whence) -> std::fmt::Result {
     writeln!(out, "\nsamples")?;
     for selected in &rule.selectors {
         let text = selected.text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -219,6 +232,10 @@ fn describe(
         }
         rest(out, "  ", selected.series.len(), selected.count)?;
     }
+    Ok(())
+}
+
+fn alerts(out: &mut String, rule: &Explanation<'_>, transitions: &[&Transition]) -> std::fmt::Result {
     if rule.timers.is_some() {
         writeln!(out, "\nalerts: {} pending or firing", rule.alerts.len())?;
     }
@@ -238,7 +255,7 @@ fn describe(
         let (labels, offset) = (&transition.labels, transition.input_offset);
         writeln!(out, "  {at} {from} -> {to} {labels} ({reason}; caused by offset {offset})")?;
     }
-    writeln!(out)
+    Ok(())
 }
 
 fn counted(count: usize, what: &str) -> String {

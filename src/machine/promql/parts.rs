@@ -11,6 +11,9 @@ use super::{Element, Plan, Settings, Value};
 use crate::machine::series::{Point, Store};
 use crate::wire::Labels;
 
+/// Series, each with samples in order of time.
+pub type Samples = Vec<(Labels, Vec<Point>)>;
+
 /// A part of an expression.
 #[derive(Debug)]
 pub struct Part {
@@ -50,7 +53,7 @@ impl Part {
 
     /// For a selector, each of its series with the samples in the window that it looks at, and that window's length,
     /// milliseconds. Series in order of their labels, samples in order of time.
-    pub fn samples(&self, store: &Store, at_ms: i64) -> Option<(i64, Vec<(Labels, Vec<Point>)>)> {
+    pub fn samples(&self, store: &Store, at_ms: i64) -> Option<(i64, Samples)> {
         let (window_ms, plan) = self.samples.as_ref()?;
         match plan.evaluate(store, at_ms) {
             Ok(Value::Ranges(ranges)) => Some((*window_ms, ranges)),
@@ -133,7 +136,14 @@ impl Walk<'_> {
                 ranges.root = Node::Ranges(Ranged::Leaf(0));
                 ranges.leaves.first().map(|leaf| leaf.window_ms).map(|window_ms| (window_ms, ranges))
             }
-            _ => None,
+            Kind::Number(_)
+            | Kind::Text(_)
+            | Kind::Paren(_)
+            | Kind::Negate(_)
+            | Kind::Subquery(_)
+            | Kind::Call(..)
+            | Kind::Aggregate(_)
+            | Kind::Binary(_) => None,
         };
         let comparison = self.comparison(expr, first)?;
         let text = self.text(expr).to_owned();

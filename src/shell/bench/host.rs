@@ -193,7 +193,7 @@ pub fn samples<E>(
         let labels = Labels::new(own.iter().map(|(name, value)| (*name, value.as_str())).chain(fixed));
         let mut value = value(moves, host, number, round, round_s);
         match name {
-            "up" if host % 100 == 0 => value = 0.0,
+            "up" if host.is_multiple_of(100) => value = 0.0,
             "node_filesystem_avail_bytes" if host % 50 == 1 => value /= 50.0,
             "node_systemd_unit_state" if is_active(own) => value = 1.0,
             "node_md_disks" if !is_active(own) => value = 0.0,

@@ -7,6 +7,7 @@ use super::load::{START_MS, signer};
 use super::percentile;
 use crate::machine::{Action, Event, Machine, Options, Position};
 use crate::shell::clock;
+use crate::wire::keyring::Signer;
 use crate::wire::{Control, Fault, Limits, RuleFile, RuleSet, Tick};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -96,14 +97,8 @@ impl Log {
     }
 }
 
-/// Measures `rounds` rounds, `round_ms` of log time apart, after [`WARM_UP`].
-pub fn measure(
-    files: Vec<RuleFile>,
-    series: usize,
-    rounds: usize,
-    round_ms: i64,
-) -> Result<Costs, RulesFault> {
-    let signer = signer();
+/// A log whose machine has these rules in force.
+fn begin(files: Vec<RuleFile>, signer: &Signer) -> Result<Log, RulesFault> {
     let options = Options {
         partition: 0,
         keyring: signer.keyring(),
@@ -111,18 +106,15 @@ pub fn measure(
         producer_time: false,
         snapshot_interval_ms: 0,
     };
-    let hosts = series.div_ceil(host::series_per_host());
-    let limits = Limits { series: Limits::MAX, alerts: Limits::MAX, firing_per_service: Limits::MAX };
     let set = RuleSet {
         version: 1,
         applied_ms: START_MS,
         author: "bench".to_owned(),
         service_label: "service".to_owned(),
-        limits,
+        limits: Limits { series: Limits::MAX, alerts: Limits::MAX, firing_per_service: Limits::MAX },
         partitions: 0,
         files,
     };
-    let resident_before = resident_bytes();
     let mut log = Log { machine: Machine::new(options), offset: 0, actions: Vec::new() };
     log.step(&signer.seal(0, &Control::Rules(set)), START_MS);
     for action in log.actions.drain(..) {
@@ -132,6 +124,19 @@ pub fn measure(
             return Err(RulesFault::Refused(faults));
         }
     }
+    Ok(log)
+}
+
+/// Measures `rounds` rounds, `round_ms` of log time apart, after [`WARM_UP`].
+pub fn measure(
+    files: Vec<RuleFile>,
+    series: usize,
+    rounds: usize,
+    round_ms: i64,
+) -> Result<Costs, RulesFault> {
+    let (signer, resident_before) = (signer(), resident_bytes());
+    let hosts = series.div_ceil(host::series_per_host());
+    let mut log = begin(files, &signer)?;
     let (mut applied_ns, mut steps) = (Vec::new(), Vec::new());
     let groups: BTreeSet<(&str, &str)> = log.machine.rules().map(|rule| (rule.file, rule.group)).collect();
     let (rules, groups) = (log.machine.rules().count(), groups.len());
