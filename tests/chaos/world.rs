@@ -100,8 +100,7 @@ impl World {
             listen('a', Service::ZooKeeper, index, 80 + index, index);
             listen('b', Service::ZooKeeper, index, 83 + index, index);
         }
-        listen('a', Service::S3, 0, 86, 9);
-        listen('b', Service::S3, 0, 87, 9);
+        [('a', 86), ('b', 87)].into_iter().for_each(|(zone, at)| listen(zone, Service::S3, 0, at, 9));
         let brokers = (0..3).map(|n| format!("127.0.0.1:{}", port + 10 + n)).collect::<Vec<_>>().join(",");
         let cluster = format!("chaos-{}", std::process::id());
         let logs = PathBuf::from(&plan.dir).join("chaos");
