@@ -5,7 +5,7 @@
 //!  rule files ──rules::load──▶ groups ──bind──▶ Machine ──────────┴─run──▶ failures, each with expected and got
 //! ```
 //!
-//! [`file`] reads the format and names every fault with its place, [`notation`] reads series, [`trial`] drives a machine
+//! [`mod@file`] reads the format and names every fault with its place, [`notation`] reads series, [`trial`] drives a machine
 //! as promtool drives Prometheus, and [`run`] compares. There is no second evaluator: a [`trial::Trial`] evaluates groups
 //! by the same call as [`super::Machine::step`], over the same store with the same retention, limits and baselines.
 //!

@@ -263,6 +263,15 @@ proptest! {
         marker_seq in proptest::option::of(0..40_i64),
         low in 0..300_i64,
     ) {
+        // One log's: a later offset has no lower seq, and a folder stands in a listing once.
+        let mut listing = listing;
+        let (mut seqs, mut offsets): (Vec<i64>, Vec<i64>) = listing.iter().map(|one| (one.0, one.1)).unzip();
+        seqs.sort_unstable();
+        offsets.sort_unstable();
+        for (one, place) in listing.iter_mut().zip(seqs.into_iter().zip(offsets)) {
+            (one.0, one.1) = place;
+        }
+        listing.dedup_by_key(|one| (one.0, one.1));
         let snapshots: Vec<Candidate> = listing.iter().map(|(seq, offset, signers, disputed, damaged)| {
             let mut snapshot = candidate(manifest(*seq, *offset), &["b1", "c1"][..*signers]);
             if *disputed {
@@ -281,7 +290,9 @@ proptest! {
         }
         prop_assert!(choice.usable.is_sorted_by_key(|usable| std::cmp::Reverse((usable.cosigned, usable.manifest.seq))));
         let gone = expired(&own(), marker_seq.unwrap_or(0), &snapshots);
-        if let Some(first) = choice.usable.first().filter(|first| first.cosigned) {
+        // Snapshots from behind the log's end, which was cut back, count among the generations that are kept.
+        let within = listing.iter().all(|one| one.1 <= 300);
+        if let Some(first) = choice.usable.first().filter(|first| first.cosigned && within) {
             prop_assert!(!gone.contains(&first.folder.as_str()));
         }
     }
