@@ -95,13 +95,11 @@ configure_zookeeper() {
     server() { echo "server.$1=127.0.0.1:$(zk_quorum_port "$1"):$(zk_election_port "$1");127.0.0.1:$(zk_port "$1")"; }
     cat >"$home/zoo.cfg" <<EOF
 dataDir=$home/data
-# A session ends at the first tick after its time-out: short ticks end it sooner.
-tickTime=200
-minSessionTimeout=1000
-maxSessionTimeout=40000
+# The shortest session is two ticks: 1 s.
+tickTime=500
 # In ticks: 10 s to join the quorum, 5 s behind it before a follower is dropped.
-initLimit=50
-syncLimit=25
+initLimit=20
+syncLimit=10
 # Every client comes from one address here; the default allows it sixty connections.
 maxClientCnxns=0
 4lw.commands.whitelist=ruok,srvr,mntr
