@@ -28,6 +28,7 @@ mod backlog;
 pub mod choice;
 mod claim;
 mod emission;
+mod lock;
 mod promotion;
 mod state;
 mod tail;

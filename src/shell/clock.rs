@@ -9,6 +9,15 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// A point of wall clock time as libraries take it.
+pub type WallTime = SystemTime;
+
+/// That point, milliseconds since the epoch.
+#[must_use]
+pub fn wall_time(ms: i64) -> WallTime {
+    UNIX_EPOCH + Duration::from_millis(u64::try_from(ms).unwrap_or_default())
+}
+
 /// Wall clock, milliseconds since the epoch.
 #[must_use]
 pub fn wall_ms() -> i64 {

@@ -123,11 +123,25 @@ fn describe(client: &Client<DefaultClientContext>, name: &CStr) -> Result<String
         } else {
             CStr::from_ptr(text).to_string_lossy().into_owned()
         };
-        Ok(text)
+        Ok(fit_for_paths(&text))
     }
+}
+
+/// As Kafka's own tools write it: librdkafka's alphabet has `/`, which would part a name in the store in two.
+fn fit_for_paths(id: &str) -> String {
+    id.replace('+', "-").replace('/', "_")
 }
 
 fn check(code: rd_kafka_resp_err_t) -> Result<(), RDKafkaErrorCode> {
     let code = RDKafkaErrorCode::from(code);
     if code == RDKafkaErrorCode::NoError { Ok(()) } else { Err(code) }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_id_is_one_part_of_a_path() {
+        assert_eq!(super::fit_for_paths("LNDKIkYaSF6KiQ2Nr4F+/A"), "LNDKIkYaSF6KiQ2Nr4F-_A");
+        assert_eq!(super::fit_for_paths(super::NONE), super::NONE);
+    }
 }

@@ -9,12 +9,11 @@
     reason = "the SDK's trait names SystemTime; the clock is read behind its door"
 )]
 
-use crate::shell::clock;
+use crate::shell::clock::{self, WallTime};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_async::time::TimeSource;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Codes with which servers say that a signature's time is too far off.
 const SKEWED: [&str; 2] = ["RequestTimeTooSkewed", "RequestExpired"];
@@ -45,9 +44,8 @@ impl ServerClock {
 }
 
 impl TimeSource for ServerClock {
-    fn now(&self) -> SystemTime {
-        let ms = clock::wall_ms().saturating_add(self.ahead_ms.load(Ordering::Relaxed));
-        UNIX_EPOCH + Duration::from_millis(u64::try_from(ms).unwrap_or_default())
+    fn now(&self) -> WallTime {
+        clock::wall_time(clock::wall_ms().saturating_add(self.ahead_ms.load(Ordering::Relaxed)))
     }
 }
 
