@@ -58,6 +58,8 @@ pub fn producer(brokers: &str) -> BaseProducer {
         .set("bootstrap.servers", brokers)
         .set("enable.idempotence", "true")
         .set("acks", "all")
+        // More at a time, and librdkafka spins while a broker is slow.
+        .set("max.in.flight.requests.per.connection", "1")
         .set("linger.ms", "2")
         .set("message.timeout.ms", "0")
         .set("log_level", "0")

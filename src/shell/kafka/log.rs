@@ -1,7 +1,7 @@
 //! Whole logs for one-shot commands: read partitions from their beginning, to their end or on and on, and write records
 //! once. Each call has a deadline; a dead broker is [`KafkaError::Unreachable`].
 
-use super::{KafkaError, client, is_away};
+use super::{KafkaError, client, is_away, writer};
 use crate::config::Config;
 use crate::shell::clock;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -190,9 +190,7 @@ pub struct Write<'a> {
 pub fn write(config: &Config, records: &[Write<'_>]) -> Result<(), KafkaError> {
     let what = "that records are written";
     let receipts = Receipts::default();
-    let producer: BaseProducer<Receipts> = client(config, "write")
-        .set("enable.idempotence", "true")
-        .set("acks", "all")
+    let producer: BaseProducer<Receipts> = writer(config, "write")
         .set("message.timeout.ms", ANSWER.as_millis().to_string())
         .set("message.max.bytes", "1200000")
         .create_with_context(receipts.clone())

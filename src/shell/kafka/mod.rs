@@ -73,12 +73,27 @@ pub fn client(config: &config::Config, role: &str) -> ClientConfig {
     // A dead broker is reported by the call that needed it; librdkafka's own lines would say it once a second.
     client.set("log_level", "3");
     client.set("socket.nagle.disable", "true");
+    // A topic made or grown later, or unknown to a broker that has just started, is seen within this time: not five minutes.
+    client.set("topic.metadata.refresh.interval.ms", "10000");
     for (property, value) in &config.kafka.properties {
         client.set(property, value);
     }
     if let Some(password) = &config.kafka.password {
         client.set("sasl.password", password.reveal());
     }
+    client
+}
+
+/// A client whose producer writes each record once and in order.
+///
+/// One request of a connection at a time: where more records of a partition wait than idempotence lets out (five), librdkafka's
+/// thread of that broker spins until one is acknowledged, on a whole core, just when the brokers are slow.
+#[must_use]
+pub fn writer(config: &config::Config, role: &str) -> ClientConfig {
+    let mut client = client(config, role);
+    client.set("enable.idempotence", "true");
+    client.set("acks", "all");
+    client.set("max.in.flight.requests.per.connection", "1");
     client
 }
 

@@ -4,7 +4,7 @@
 //! is away the queue fills, what does not fit is dropped and counted. A tick carries no authority and a reject is a
 //! sample, so neither is worth a machine's time.
 
-use super::{KafkaError, Topics, client};
+use super::{KafkaError, Topics, writer};
 use crate::config::Config;
 use crate::shell::thread;
 use crate::wire::keyring::Signer;
@@ -94,8 +94,7 @@ impl Outbox {
 }
 
 fn producer(config: &Config, counts: &Arc<OutboxCounts>) -> Result<BaseProducer<Receipts>, KafkaError> {
-    client(config, "outbox")
-        .set("enable.idempotence", "true")
+    writer(config, "outbox")
         .set("linger.ms", "5")
         .set("compression.type", "zstd")
         .set("message.timeout.ms", MESSAGE_TIMEOUT_MS)

@@ -22,6 +22,8 @@ const CONNECT: Duration = Duration::from_millis(500);
 const INITIALISE: Duration = Duration::from_millis(15);
 /// … which it goes so many times: find the coordinator, connect, agree on versions, initialise.
 const WAYS: u32 = 4;
+/// Between two looks for acknowledgements. The client's own `poll` would burn a core through a wait's last millisecond.
+const LOOK: Duration = Duration::from_micros(500);
 /// A way that took longer says that the broker was busy, not that it is far.
 const WAY_MAX: Duration = Duration::from_millis(20);
 
@@ -118,7 +120,7 @@ impl AlertsProducer {
                 if fault.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) || left().is_zero() {
                     return Err(self.failed("producing alerts", fault));
                 }
-                producer.poll(Duration::from_millis(5));
+                serve(producer);
                 outgoing = refused;
             }
         }
@@ -128,7 +130,7 @@ impl AlertsProducer {
                 let fault = ClientError::Flush(RDKafkaErrorCode::OperationTimedOut);
                 return Err(self.failed("waiting for alerts to be acknowledged", fault));
             }
-            producer.poll(Duration::from_millis(1));
+            serve(producer);
         }
         producer
             .commit_transaction(left().max(Duration::from_millis(1)))
@@ -165,5 +167,13 @@ impl AlertsProducer {
             (Some(_), _) | (None, false) => Failure::Broken,
         };
         (failure, KafkaError::Client { doing, source })
+    }
+}
+
+/// Takes what the brokers acknowledged, and gives them a moment.
+fn serve(producer: &BaseProducer) {
+    producer.poll(Duration::ZERO);
+    if producer.in_flight_count() > 0 {
+        thread::pause(LOOK);
     }
 }

@@ -41,14 +41,12 @@ pub(super) struct Sender {
 impl Sender {
     /// Does not connect yet: Kafka may be away at the start.
     pub(super) fn new(config: &Config, metrics: Metrics) -> Result<Self, KafkaError> {
-        let mut client = kafka::client(config, "monitor");
+        let mut client = kafka::writer(config, "monitor");
         for (property, default) in [("linger.ms", "5"), ("compression.type", "lz4")] {
             if !config.kafka.properties.contains_key(property) {
                 client.set(property, default);
             }
         }
-        client.set("enable.idempotence", "true");
-        client.set("acks", "all");
         client.set("partitioner", "murmur2_random");
         client.set("message.max.bytes", MESSAGE_BYTES_MAX.to_string());
         // The outbox bounds what is kept, and nothing in librdkafka gives up before it.

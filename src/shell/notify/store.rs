@@ -5,7 +5,7 @@
 
 use crate::config::Config;
 use crate::shell::clock;
-use crate::shell::kafka::{KafkaError, client};
+use crate::shell::kafka::{KafkaError, client, writer};
 use crate::wire::NotifyEntry;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -63,9 +63,7 @@ pub(super) struct Restored {
 
 impl Store {
     pub(super) fn new(config: &Config, topic: &str) -> Result<Self, KafkaError> {
-        let producer = client(config, "notifications")
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
+        let producer = writer(config, "notifications")
             .set("linger.ms", "0")
             // An entry waits for Kafka for as long as it takes: what is not recorded would be repeated.
             .set("message.timeout.ms", "0")
