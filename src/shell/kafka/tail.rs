@@ -69,8 +69,9 @@ struct Shared {
     topic: String,
     settings: ClientConfig,
     consumer: BaseConsumer,
-    /// Asked where partitions really end, whatever is open.
-    ends: BaseConsumer,
+    /// Asked where partitions really end, whatever is open; made at the first question.
+    ends: Mutex<Option<Arc<BaseConsumer>>>,
+    ends_settings: ClientConfig,
     listeners: Mutex<BTreeMap<i32, TailListener>>,
     idle: Mutex<Vec<BaseConsumer>>,
     stop: AtomicBool,
@@ -111,8 +112,8 @@ impl Follower {
         settings.set("queued.max.messages.kbytes", "4096");
         let mut following = settings.clone();
         following.set("fetch.wait.max.ms", "100");
-        let mut ends = settings.clone();
-        ends.set("isolation.level", "read_uncommitted");
+        let mut ends_settings = settings.clone();
+        ends_settings.set("isolation.level", "read_uncommitted");
         // A read-back waits for an empty answer to know the end.
         settings.set("fetch.wait.max.ms", "1");
         settings.set("enable.partition.eof", "true");
@@ -122,7 +123,8 @@ impl Follower {
             topic: Topics::new(&config.kafka.topic_prefix).alerts,
             settings,
             consumer: following.create().map_err(|source| KafkaError::Client { doing, source })?,
-            ends: ends.create().map_err(|source| KafkaError::Client { doing, source })?,
+            ends: Mutex::default(),
+            ends_settings,
             listeners: Mutex::default(),
             idle: Mutex::default(),
             stop: AtomicBool::new(false),
@@ -162,11 +164,7 @@ impl Follower {
         let idle = self.shared.idle().pop();
         let reader = match idle {
             Some(reader) => reader,
-            None => self
-                .shared
-                .settings
-                .create()
-                .map_err(|source| KafkaError::Client { doing: "making a reader of alerts", source })?,
+            None => self.shared.make(&self.shared.settings)?,
         };
         let tail = self.shared.read_tail(&reader, partition, deadline, timeout)?;
         // Back only when it is clean: a consumer that failed is dropped with whatever it still holds.
@@ -186,6 +184,10 @@ impl Shared {
 
     fn idle(&self) -> MutexGuard<'_, Vec<BaseConsumer>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn make(&self, settings: &ClientConfig) -> Result<BaseConsumer, KafkaError> {
+        settings.create().map_err(|source| KafkaError::Client { doing: "making a reader of alerts", source })
     }
 
     fn place(&self, partition: i32, offset: Offset) -> Result<TopicPartitionList, ClientError> {
@@ -240,6 +242,13 @@ impl Shared {
         timeout: Duration,
     ) -> Result<Tail, KafkaError> {
         let left = || deadline.saturating_sub(clock::monotonic());
+        let ends = {
+            let mut slot = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+            match slot.as_ref() {
+                Some(ends) => Arc::clone(ends),
+                None => Arc::clone(slot.insert(Arc::new(self.make(&self.ends_settings)?))),
+            }
+        };
         let ask = |consumer: &BaseConsumer| {
             let doing = "asking for the end of the alerts partition";
             consumer.fetch_watermarks(&self.topic, partition, left()).map_err(|source| {
@@ -254,7 +263,10 @@ impl Shared {
         };
         // In this order: a transaction that ends between the two answers is not taken for an open one. A `read_committed`
         // client is told the last stable offset.
-        let (_, end) = ask(&self.ends)?;
+        let (_, end) = ask(&ends).inspect_err(|_| {
+            // A client goes on believing what a broker that had just started told it: that there is no such topic.
+            *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        })?;
         let (low, high) = ask(reader)?;
         let is_open = end > high;
         let mut back = STEP_BACK;
