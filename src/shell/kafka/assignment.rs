@@ -23,7 +23,8 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Reb
 use rdkafka::error::{KafkaError as ClientError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::ops::Deref;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -34,6 +35,11 @@ pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// How long a leaving worker waits for its goodbye to be sent.
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
+/// Fences within [`REJOIN_WINDOW`] that a worker answers by joining again; one more says that two processes share its id.
+const REJOINS: usize = 5;
+const REJOIN_WINDOW: Duration = Duration::from_secs(600);
+/// Wait before the first of them; doubled for each.
+const REJOIN_AFTER: Duration = Duration::from_secs(1);
 /// The condition that stands in `/-/ready` until the group has spoken: whoever acts on [`GroupEvent::Assigned`] takes it away.
 pub const CONDITION: &str = "group";
 
@@ -44,7 +50,7 @@ pub enum GroupEvent {
     Assigned(Vec<i32>),
     /// This worker no longer hosts these partitions.
     Revoked(Vec<i32>),
-    /// Another process has joined with this worker's id: this one is out for good. Stop hosting.
+    /// Another process joins with this worker's id, again and again: this one is out for good. Stop hosting.
     Fenced,
 }
 
@@ -97,37 +103,20 @@ impl Assignment {
         readiness: Arc<Readiness>,
         events: Sender<GroupEvent>,
     ) -> Result<Self, KafkaError> {
-        let group = group_id(config);
-        readiness.not_ready(CONDITION, format!("joining consumer group {group}"));
-        let context = GroupContext {
+        readiness.not_ready(CONDITION, format!("joining consumer group {}", group_id(config)));
+        let membership = Arc::new(Membership {
             topic: topic.to_owned(),
             giving,
             assigned: Mutex::default(),
             told: Mutex::default(),
             applied,
             events,
-        };
-        let failed = |source| KafkaError::Client { doing: "making the group's consumer", source };
-        let consumer: BaseConsumer<GroupContext> = client(config, "group")
-            .set("group.id", &group)
-            .set("group.instance.id", &config.worker)
-            .set("partition.assignment.strategy", "range")
-            .set("session.timeout.ms", SESSION_TIMEOUT.as_millis().to_string())
-            .set("heartbeat.interval.ms", "2000")
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            // It never reads, so where it would begin is of no account; the end asks for least.
-            .set("auto.offset.reset", "latest")
-            .set("queued.min.messages", "1")
-            .set("queued.max.messages.kbytes", "64")
-            // A topic made or grown later is seen within this time.
-            .set("topic.metadata.refresh.interval.ms", "10000")
-            .create_with_context(context)
-            .map_err(failed)?;
-        consumer.subscribe(&[topic]).map_err(failed)?;
+        });
+        let first = join(config, &membership)?;
         let (ending, ended) = channel();
-        let thread = thread::spawn("group", move || run(&consumer, &ended, &readiness))
-            .map_err(|_| failed(ClientError::ClientCreation("no thread left".to_owned())))?;
+        let config = config.clone();
+        let thread = thread::spawn("group", move || run(&config, &membership, first, &ended, &readiness))
+            .map_err(|_| KafkaError::no_thread("starting the group's thread"))?;
         Ok(Self { ending, thread })
     }
 
@@ -140,21 +129,94 @@ impl Assignment {
     }
 }
 
+fn join(config: &Config, membership: &Arc<Membership>) -> Result<Member, KafkaError> {
+    let failed = |source| KafkaError::Client { doing: "making the group's consumer", source };
+    let consumer: Member = client(config, "group")
+        .set("group.id", group_id(config))
+        .set("group.instance.id", &config.worker)
+        .set("partition.assignment.strategy", "range")
+        .set("session.timeout.ms", SESSION_TIMEOUT.as_millis().to_string())
+        .set("heartbeat.interval.ms", "2000")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        // It never reads, so where it would begin is of no account; the end asks for least.
+        .set("auto.offset.reset", "latest")
+        .set("queued.min.messages", "1")
+        .set("queued.max.messages.kbytes", "64")
+        .create_with_context(GroupContext(Arc::clone(membership)))
+        .map_err(failed)?;
+    consumer.subscribe(&[&membership.topic]).map_err(failed)?;
+    Ok(consumer)
+}
+
+/// Wait before a member that was fenced at `now` joins again; none where it was fenced too often. `fences`: when it was
+/// before, which is brought up to date.
+fn rejoin_after(fences: &mut Vec<Duration>, now: Duration) -> Option<Duration> {
+    fences.retain(|at| now.saturating_sub(*at) < REJOIN_WINDOW);
+    let times = fences.len();
+    fences.push(now);
+    (times < REJOINS).then(|| REJOIN_AFTER * (1 << times))
+}
+
 /// The thread: serves the group until told to leave (a word) or to go (the channel closes).
-fn run(consumer: &BaseConsumer<GroupContext>, ended: &Receiver<()>, readiness: &Readiness) {
+fn run(
+    config: &Config,
+    membership: &Arc<Membership>,
+    mut consumer: Member,
+    ended: &Receiver<()>,
+    readiness: &Readiness,
+) {
+    let mut fences = Vec::new();
+    while serve(&consumer, ended, readiness) == Served::Fenced {
+        let why = "a request of this worker's came twice, or another process joined the group with its id";
+        let Some(wait) = rejoin_after(&mut fences, clock::monotonic()) else {
+            tracing::error!(
+                "put out of the group {} times: {why}; give each its own with --id",
+                fences.len()
+            );
+            readiness.not_ready(CONDITION, why);
+            let _ = membership.events.send(GroupEvent::Fenced);
+            return;
+        };
+        tracing::warn!("put out of the group: {why}; joining again in {wait:?}");
+        membership.fenced();
+        match ended.recv_timeout(wait) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        match join(config, membership) {
+            Ok(member) => consumer = member,
+            // Settings that were good a moment ago: the next round tries again.
+            Err(fault) => tracing::warn!("not joined: {fault}"),
+        }
+    }
+}
+
+/// How a membership ended.
+#[derive(PartialEq, Eq)]
+enum Served {
+    Ended,
+    Fenced,
+}
+
+fn serve(consumer: &Member, ended: &Receiver<()>, readiness: &Readiness) -> Served {
     let mut next_commit = clock::monotonic() + COMMIT_EVERY;
     loop {
         match ended.try_recv() {
-            Ok(()) => return leave(consumer),
-            Err(TryRecvError::Disconnected) => return,
+            Ok(()) => {
+                leave(consumer);
+                return Served::Ended;
+            }
+            Err(TryRecvError::Disconnected) => return Served::Ended,
             Err(TryRecvError::Empty) => {}
         }
         // A record that was on its way when its partition was paused is dropped here.
         if let Some(Err(fault)) = consumer.poll(Duration::from_millis(100)) {
-            let is_out = heed(consumer.context(), readiness, &fault);
-            if is_out {
-                return;
+            let code = fault.rdkafka_error_code();
+            if matches!(code, Some(RDKafkaErrorCode::FencedInstanceId | RDKafkaErrorCode::Fatal)) {
+                return Served::Fenced;
             }
+            heed(consumer.context(), readiness, &fault);
         }
         if clock::monotonic() >= next_commit {
             next_commit = clock::monotonic() + COMMIT_EVERY;
@@ -163,18 +225,10 @@ fn run(consumer: &BaseConsumer<GroupContext>, ended: &Receiver<()>, readiness: &
     }
 }
 
-/// Says what a fault of the consumer means. `true` where the consumer is of no more use.
-fn heed(context: &GroupContext, readiness: &Readiness, fault: &ClientError) -> bool {
-    let code = fault.rdkafka_error_code();
-    if code == Some(RDKafkaErrorCode::FencedInstanceId) || code == Some(RDKafkaErrorCode::Fatal) {
-        let why = "another process has joined the group with this worker's id; give each its own with --id";
-        tracing::error!("put out of the group: {why}");
-        readiness.not_ready(CONDITION, why);
-        let _ = context.events.send(GroupEvent::Fenced);
-        return true;
-    }
-    if code == Some(RDKafkaErrorCode::UnknownTopicOrPartition) {
-        let why = KafkaError::NoTopic { topic: context.topic.clone() }.to_string();
+/// Says what a fault of the consumer means.
+fn heed(membership: &Membership, readiness: &Readiness, fault: &ClientError) {
+    if fault.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition) {
+        let why = KafkaError::NoTopic { topic: membership.topic.clone() }.to_string();
         // librdkafka says so again and again.
         if readiness.reasons().get(CONDITION) != Some(&why) {
             tracing::warn!("waiting: {why}");
@@ -186,10 +240,9 @@ fn heed(context: &GroupContext, readiness: &Readiness, fault: &ClientError) -> b
     } else {
         tracing::warn!(%fault, "group's consumer");
     }
-    false
 }
 
-fn leave(consumer: &BaseConsumer<GroupContext>) {
+fn leave(consumer: &Member) {
     consumer.context().commit(consumer);
     // A static member says goodbye on `unsubscribe`, not on close.
     consumer.unsubscribe();
@@ -201,8 +254,8 @@ fn leave(consumer: &BaseConsumer<GroupContext>) {
     let _ = consumer.poll(Duration::from_millis(200));
 }
 
-/// What librdkafka calls back into, on the group's thread.
-struct GroupContext {
+/// What outlives a fence.
+struct Membership {
     topic: String,
     giving: Giving,
     /// By the group's last answer: partition to the offset that was committed last; `i64::MIN` where none was.
@@ -213,7 +266,7 @@ struct GroupContext {
     events: Sender<GroupEvent>,
 }
 
-impl GroupContext {
+impl Membership {
     fn assigned(&self) -> MutexGuard<'_, BTreeMap<i32, i64>> {
         self.assigned.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -237,8 +290,16 @@ impl GroupContext {
         let _ = self.events.send(GroupEvent::Assigned(assigned));
     }
 
+    /// The group has given what was assigned to whoever fenced: itself, most likely, which gets it back by joining again.
+    fn fenced(&self) {
+        self.assigned().clear();
+        if self.giving == Giving::AtOnce {
+            self.keep(&BTreeSet::new());
+        }
+    }
+
     /// Commits what has been applied since the last time. Asynchronous: the answer comes to `commit_callback`.
-    fn commit(&self, consumer: &BaseConsumer<Self>) {
+    fn commit(&self, consumer: &Member) {
         let mut assigned = self.assigned();
         let applied = self.applied.of(assigned.keys().copied());
         let mut list = TopicPartitionList::new();
@@ -254,6 +315,19 @@ impl GroupContext {
         {
             tracing::debug!(%fault, "offsets not committed");
         }
+    }
+}
+
+/// What librdkafka calls back into, on the group's thread.
+struct GroupContext(Arc<Membership>);
+
+type Member = BaseConsumer<GroupContext>;
+
+impl Deref for GroupContext {
+    type Target = Membership;
+
+    fn deref(&self) -> &Membership {
+        &self.0
     }
 }
 
@@ -303,4 +377,20 @@ impl ConsumerContext for GroupContext {
 
 fn partitions(list: &TopicPartitionList) -> BTreeSet<i32> {
     list.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fenced_member_joins_again_later_each_time_until_it_is_too_often() {
+        let mut fences = Vec::new();
+        let mut at =
+            |seconds| rejoin_after(&mut fences, Duration::from_secs(seconds)).map(|wait| wait.as_secs());
+        assert_eq!([at(0), at(10), at(20), at(30), at(40)], [Some(1), Some(2), Some(4), Some(8), Some(16)]);
+        assert_eq!(at(50), None);
+        // Fences of long ago do not count.
+        assert_eq!(at(700), Some(1));
+    }
 }
