@@ -9,6 +9,8 @@ use crate::requests;
 use crate::schedule::{Fault, Target};
 use crate::spoil;
 use crate::world::{World, run};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Every name, with its number (0: none of its own) and how long it lasts if the schedule does not say, milliseconds.
@@ -63,6 +65,9 @@ pub const CATALOGUE: &[(&str, u32, u64)] = &[
 pub fn known(code: &str) -> Option<(u32, u64)> {
     CATALOGUE.iter().find(|(name, ..)| *name == code).map(|(_, number, ms)| (*number, *ms))
 }
+
+/// How long a worker with a wrong clock may take to begin.
+const CLOCK_OFF: Duration = Duration::from_secs(60);
 
 /// What a fault did.
 pub struct Done {
@@ -171,28 +176,38 @@ fn on_workers(world: &mut World, fault: &Fault, span: Duration, done: &mut Done)
             }
         }
     }
-    if fault.code != "machine_gone" {
+    if !matches!(fault.code.as_str(), "machine_gone" | "worker_clock") {
         pause(span);
     }
-    for number in numbers {
-        world.workers[number].environment = match fault.key("shift") {
-            "" => Vec::new(),
-            shift => faketime(shift)?,
-        };
-        world.start_worker(number);
+    if fault.code == "worker_clock" {
+        let environment = shifted(world, fault.key("shift"))?;
+        numbers.iter().for_each(|number| world.workers[*number].environment.clone_from(&environment));
+        numbers.iter().for_each(|number| world.start_worker(*number));
+        let lives = world.ready(CLOCK_OFF);
+        pause(span);
+        for number in &numbers {
+            world.kill_worker(*number);
+            world.workers[*number].environment.clear();
+        }
+        lives.map_err(|why| format!("with its clock off: {why}"))?;
     }
+    numbers.into_iter().for_each(|number| world.start_worker(number));
     Ok(())
 }
 
-/// The environment under which a process's wall clock is shifted, its monotonic clock is not.
-pub fn faketime(shift: &str) -> Result<Vec<(String, String)>, String> {
-    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
-    if !std::path::Path::new(library).exists() {
-        return Err("no libfaketime: apt-get install faketime".to_owned());
+/// The environment under which a process's wall clock is shifted, its monotonic clock is not: `clock.c`, which is compiled
+/// at its first use.
+pub fn shifted(world: &World, seconds: &str) -> Result<Vec<(String, String)>, String> {
+    let library = format!("{}/chaos/clock.so", world.plan.dir);
+    if !Path::new(&library).exists() {
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/chaos/clock.c");
+        let made = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o", &library, source]).output();
+        let made = made.map_err(|fault| format!("cc: {fault}"))?;
+        if !made.status.success() {
+            return Err(format!("cc {source}: {}", String::from_utf8_lossy(&made.stderr)));
+        }
     }
-    let pairs = [("LD_PRELOAD", library), ("FAKETIME", shift), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
-    let more = [("DONT_FAKE_MONOTONIC", "1"), ("FAKETIME_NO_CACHE", "1")];
-    Ok(pairs.iter().chain(&more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    Ok(vec![("LD_PRELOAD".to_owned(), library), ("CLOCK_SHIFT".to_owned(), seconds.to_owned())])
 }
 
 fn zone_of(fault: &Fault) -> char {
@@ -324,17 +339,17 @@ fn on_stack(world: &mut World, fault: &Fault, span: Duration, done: &mut Done) -
             // A broker whose clock is off, leader of what it can be.
             let part = format!("kafka-{node}");
             let shift = if fault.key("shift").is_empty() { "+3600" } else { fault.key("shift") };
-            let environment = faketime(shift)?;
+            let environment = shifted(world, shift)?;
             let borrowed: Vec<(&str, &str)> =
                 environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             world.kill_part(&part);
             world.start_part(&part, &borrowed);
-            world.part_answers(&part)?;
-            lead(world, node)?;
+            let led = world.part_answers(&part).and_then(|()| lead(world, node));
             pause(span);
             world.kill_part(&part);
             world.start_part(&part, &[]);
             world.part_answers(&part)?;
+            led?;
         }
     }
     Ok(())
@@ -350,7 +365,7 @@ fn lead(world: &World, node: u16) -> Result<(), String> {
             .and_then(|()| requests::elect(world.plan.port, &topics, world.plan.partitions));
         match asked {
             Ok(()) => return Ok(()),
-            Err(_) if start.elapsed() < Duration::from_secs(15) => pause(Duration::from_millis(300)),
+            Err(_) if start.elapsed() < Duration::from_secs(60) => pause(Duration::from_millis(300)),
             Err(fault) => return Err(fault),
         }
     }
