@@ -69,7 +69,7 @@ impl Line {
         let config = config::load(&[(file.clone(), text)], &|_| None).expect("it loads");
         succeed(&["--config", &file, "topics", "apply"]);
         let rules = scratch.write("rules.yaml", RULES);
-        succeed(&["--config", &file, "rules", "apply", &rules]);
+        succeed(&["--config", &file, "rules", "apply", "--yes", &rules]);
         let options = Options {
             partition: 0,
             keyring: keys::keyring(&config).expect("the key was made"),

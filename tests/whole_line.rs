@@ -96,7 +96,7 @@ impl Line {
             line.workers.push((zone.to_owned(), address, process));
         }
         let rules = line.scratch.write("rules.yaml", RULES);
-        print!("{}", line.ask(&["rules", "apply", &rules]));
+        print!("{}", line.ask(&["rules", "apply", "--yes", &rules]));
         line
     }
 

@@ -1,9 +1,31 @@
 //! What a rule set would do if it were in force from now on: the switch and one evaluation of every group, on a machine
 //! that nobody needs any more.
 
+use super::rules::{self, Kind, Rule};
 use super::{Machine, Position};
 use crate::wire::{AlertId, AlertState, Labels, RuleSet};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a rehearsal found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rehearsal {
+    /// Each alert that is pending or firing before or after, in order of rules and labels.
+    pub outlooks: Vec<Outlook>,
+    /// Rules with a selector that no rule in force has: its series have not been kept so far, so that what the rule
+    /// would find is not foreseen.
+    pub unforeseen: BTreeSet<String>,
+    /// Rules whose evaluation failed, and why.
+    pub failing: BTreeMap<String, String>,
+}
+
+/// How an alert stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Pending or firing.
+    pub state: AlertState,
+    /// When its condition began to hold, event time, milliseconds since the epoch.
+    pub since_ms: i64,
+}
 
 /// An alert before and after.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,19 +34,50 @@ pub struct Outlook {
     pub rule: String,
     /// Its labels.
     pub labels: Labels,
-    /// Pending or firing now; none if it is neither.
-    pub before: Option<AlertState>,
-    /// Pending or firing then.
-    pub after: Option<AlertState>,
+    /// Now; none if it is neither pending nor firing.
+    pub before: Option<Standing>,
+    /// Then.
+    pub after: Option<Standing>,
+}
+
+/// What becomes of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    /// It is there and was not.
+    Starts,
+    /// It was there and is not.
+    Stops,
+    /// It was pending and fires.
+    Fires,
+    /// It is there, and waits or counts anew.
+    Restarts,
+    /// Its state and since when are as they were.
+    Keeps,
+}
+
+impl Outlook {
+    /// What becomes of it.
+    #[must_use]
+    pub fn fate(&self) -> Fate {
+        match (self.before, self.after) {
+            (None, _) => Fate::Starts,
+            (Some(_), None) => Fate::Stops,
+            (Some(before), Some(after)) if before == after => Fate::Keeps,
+            (Some(before), Some(after)) => match (before.state, after.state) {
+                (AlertState::Pending, AlertState::Firing) => Fate::Fires,
+                _ => Fate::Restarts,
+            },
+        }
+    }
 }
 
 impl Machine {
     /// Puts the set in force in place of the one that is, whatever its version, and evaluates every group at the clock's
-    /// present time. Each alert that is pending or firing before or after, in order of rules and labels. A selector that no
-    /// rule has had so far has no samples yet, so what it would find is not foreseen; a set with faults changes nothing.
+    /// present time. A set with faults changes nothing.
     #[must_use]
-    pub fn rehearse(mut self, set: &RuleSet) -> Vec<Outlook> {
-        let before = self.states();
+    pub fn rehearse(mut self, set: &RuleSet) -> Rehearsal {
+        let before = self.standings();
+        let unforeseen = self.unforeseen(set);
         let now_ms = self.clock_ms();
         let cause = Position { offset: self.next_offset, append_ms: now_ms, log_append: true };
         let set = RuleSet { version: self.live.version.saturating_add(1), ..set.clone() };
@@ -39,27 +92,48 @@ impl Machine {
             }
         }
         self.conclude(&mut spoken, &mut reached, cause, &mut actions);
-        let mut after = self.states();
+        let mut after = self.standings();
         let mut outlooks: Vec<Outlook> = before
             .into_iter()
-            .map(|(id, (rule, labels, state))| {
-                let after = after.remove(&id).map(|(_, _, state)| state);
-                Outlook { rule, labels, before: Some(state), after }
+            .map(|(id, (rule, labels, standing))| {
+                let after = after.remove(&id).map(|(_, _, standing)| standing);
+                Outlook { rule, labels, before: Some(standing), after }
             })
             .collect();
-        outlooks.extend(after.into_values().map(|(rule, labels, state)| Outlook {
+        outlooks.extend(after.into_values().map(|(rule, labels, standing)| Outlook {
             rule,
             labels,
             before: None,
-            after: Some(state),
+            after: Some(standing),
         }));
         outlooks.sort_by(|a, b| (&a.rule, &a.labels).cmp(&(&b.rule, &b.labels)));
-        outlooks
+        let failing =
+            self.rules().filter_map(|rule| Some((rule.name.to_owned(), rule.fault?.to_owned()))).collect();
+        Rehearsal { outlooks, unforeseen, failing }
     }
 
-    fn states(&self) -> BTreeMap<AlertId, (String, Labels, AlertState)> {
-        self.alerts()
-            .map(|alert| (alert.alert, (alert.rule.to_owned(), alert.labels.clone(), alert.state)))
-            .collect()
+    /// Rules of a set that look at what nobody has kept so far. What the set itself records is made as the rules run.
+    fn unforeseen(&self, set: &RuleSet) -> BTreeSet<String> {
+        let Ok(compiled) = rules::load(set) else { return BTreeSet::new() };
+        let rules = || compiled.groups.iter().flat_map(|group| &group.rules);
+        let recorded: BTreeSet<&str> = rules()
+            .filter(|rule| !matches!(rule.kind, Kind::Alerting(_)))
+            .map(|rule| rule.name.as_str())
+            .collect();
+        let is_unknown = |rule: &&Rule| {
+            rule.plans().flat_map(|plan| plan.interests()).any(|interest| {
+                let is_recorded = interest.selector.metric_name().is_some_and(|name| recorded.contains(name));
+                !is_recorded && self.selects(&interest.selector).is_none()
+            })
+        };
+        rules().filter(is_unknown).map(|rule| rule.name.clone()).collect()
+    }
+
+    fn standings(&self) -> BTreeMap<AlertId, (String, Labels, Standing)> {
+        let standing = |alert: super::AlertStatus<'_>| {
+            let standing = Standing { state: alert.state, since_ms: alert.active_since_ms };
+            (alert.alert, (alert.rule.to_owned(), alert.labels, standing))
+        };
+        self.alerts().map(standing).collect()
     }
 }

@@ -403,7 +403,7 @@ fn on_the_rest(world: &mut World, fault: &Fault, span: Duration) -> Result<(), S
         }
         "rules" => {
             let rules = format!("{}/chaos/rules.yaml", world.plan.dir);
-            run(&["--config", &world.config, "rules", "apply", &rules]);
+            run(&["--config", &world.config, "rules", "apply", "--yes", "--no-alerts", &rules]);
             pause(span);
         }
         "notify_kill" => {

@@ -112,7 +112,7 @@ impl World {
         let rules = logs.join("rules.yaml").to_string_lossy().into_owned();
         std::fs::write(&rules, load::rules(plan.interval)).expect("it can be written");
         run(&["--config", &config, "topics", "apply"]);
-        run(&["--config", &config, "rules", "apply", &rules]);
+        run(&["--config", &config, "rules", "apply", "--yes", "--no-alerts", &rules]);
         let (alerts, observations) = (format!("{cluster}.alerts"), format!("{cluster}.observations"));
         let watch = Watch::start(&brokers, &alerts, plan.partitions);
         let load = Some(Load::start(&brokers, &observations, plan.partitions, plan.pace));

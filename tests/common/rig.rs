@@ -64,7 +64,7 @@ impl Rig {
         let config = config::load(&[("rig".to_owned(), text)], &|_| None).expect("a sound configuration");
         succeed(&["--config", &file, "topics", "apply"]);
         let rules = scratch.write("rules.yaml", &rules(grid));
-        succeed(&["--config", &file, "rules", "apply", &rules]);
+        succeed(&["--config", &file, "rules", "apply", "--yes", &rules]);
         let stop = Arc::new(AtomicBool::new(false));
         let mut rig = Self { config, file, scratch, workers: Vec::new(), stop, load: None };
         for zone in ["zone-a", "zone-b"] {

@@ -88,7 +88,7 @@ fn from_files(path: &Path) -> Result<RuleSet, Error> {
     Ok(rule_set(read, "service", Limits::default()))
 }
 
-fn in_words(Difference { subject, file, place, change }: &Difference) -> String {
+pub(super) fn in_words(Difference { subject, file, place, change }: &Difference) -> String {
     let (mark, keys) = match change {
         Change::Added => ('+', &[][..]),
         Change::Removed => ('-', &[][..]),
@@ -106,7 +106,7 @@ fn in_words(Difference { subject, file, place, change }: &Difference) -> String 
     format!("{mark} {subject}  {file}:{place}\n{}", keys.collect::<String>())
 }
 
-fn in_json(Difference { subject, file, place, change }: &Difference) -> serde_json::Value {
+pub(super) fn in_json(Difference { subject, file, place, change }: &Difference) -> serde_json::Value {
     let mut line = serde_json::json!({"file": file, "line": place.line, "column": place.column});
     match subject {
         Subject::Baseline(name) => line["baseline"] = name.as_str().into(),

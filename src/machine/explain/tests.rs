@@ -114,7 +114,7 @@ fn recording_rules_and_failures_are_explained_too() {
 
 #[test]
 fn a_rehearsal_says_which_alerts_an_edit_starts_stops_and_keeps() {
-    use crate::machine::rehearse::Outlook;
+    use crate::machine::rehearse::{Outlook, Standing};
     let edited = |content: &str| {
         let files = vec![RuleFile { name: "r.yaml".to_owned(), content: content.to_owned() }];
         let set = RuleSet {
@@ -126,20 +126,37 @@ fn a_rehearsal_says_which_alerts_an_edit_starts_stops_and_keeps() {
             partitions: 0,
             files,
         };
-        let words = |Outlook { rule, labels, before, after }| {
-            format!("{rule} {} {before:?} {after:?}", labels.get("host"))
+        let machine = machine();
+        let now_ms = machine.clock_ms();
+        let rehearsal = machine.rehearse(&set);
+        let told = |standing: Option<Standing>| {
+            standing.map_or_else(String::new, |standing| {
+                format!("{:?} for {} s", standing.state, (now_ms - standing.since_ms) / 1000)
+            })
         };
-        machine().rehearse(&set).into_iter().map(words).collect::<Vec<String>>()
+        let words = |outlook: &Outlook| {
+            let (before, after) = (told(outlook.before), told(outlook.after));
+            format!(
+                "{} {} [{before}] {:?} [{after}]",
+                outlook.rule,
+                outlook.labels.get("host"),
+                outlook.fate()
+            )
+        };
+        let unforeseen = rehearsal.unforeseen.iter().map(|rule| format!("{rule} is not foreseen"));
+        rehearsal.outlooks.iter().map(words).chain(unforeseen).collect::<Vec<String>>()
     };
-    let pending = "Some(Pending)";
-    assert_eq!(edited(RULES), [format!("Busy h1 {pending} {pending}")], "nothing changes");
-    // 20 s of the condition, which a rate knows from its second sample on, are enough now: it fires at once. h3 is over the new bound, and begins to wait.
+    let waits = "Busy h1 [Pending for 20 s]";
+    assert_eq!(edited(RULES), [format!("{waits} Keeps [Pending for 20 s]")]);
+    // 20 s of the condition, which a rate knows from its second sample on, are enough now: it fires at once. h3 is over
+    // the new bound, and begins to wait.
     let eager = RULES.replace("for: 1m", "for: 20s").replace("> 0.9 ", "> 0.8 ");
-    assert_eq!(
-        edited(&eager),
-        [format!("Busy h1 {pending} Some(Firing)"), format!("Busy h3 None {pending}")]
-    );
-    assert_eq!(edited("groups: []"), [format!("Busy h1 {pending} None")]);
+    let h3 = "Busy h3 [] Starts [Pending for 0 s]";
+    assert_eq!(edited(&eager), [format!("{waits} Fires [Firing for 20 s]").as_str(), h3]);
+    assert_eq!(edited("groups: []"), [format!("{waits} Stops []")]);
     let renamed = RULES.replace("alert: Busy", "alert: Hot");
-    assert_eq!(edited(&renamed), [format!("Busy h1 {pending} None"), format!("Hot h1 None {pending}")]);
+    let hot = "Hot h1 [] Starts [Pending for 0 s]";
+    assert_eq!(edited(&renamed), [format!("{waits} Stops []").as_str(), hot]);
+    let elsewhere = edited(&RULES.replace("'load > 0.9", "'unheard_of > 0.9"));
+    assert_eq!(elsewhere, [format!("{waits} Stops []").as_str(), "Busy is not foreseen"]);
 }

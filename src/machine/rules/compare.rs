@@ -88,6 +88,12 @@ pub fn compare(old: &RuleSet, new: &RuleSet) -> Vec<Difference> {
 }
 
 impl Subject {
+    /// Whether it is a rule, and no group and no baseline.
+    #[must_use]
+    pub fn is_rule(&self) -> bool {
+        matches!(self, Self::Rule { .. })
+    }
+
     /// A group stands before its rules.
     fn sorted(&self) -> (bool, &str, Option<&Self>) {
         match self {

@@ -34,6 +34,7 @@ pub mod inhibit;
 pub mod lint;
 mod place;
 pub(super) mod reader;
+pub mod upshot;
 
 pub use alerting::Alerting;
 pub use inhibit::Inhibit;

@@ -23,7 +23,7 @@ mod verdict;
 mod tests;
 
 pub use judge::{Judge, OtherEngine};
-pub use present::{offsets, present};
+pub use present::{Begun, offsets, present, present_from_snapshot};
 pub use replay::Replay;
 pub use verdict::{Difference, Field, Verdict};
 
@@ -226,7 +226,7 @@ impl Verifier {
             None if low > 0 => return Err(VerifyError::LogCut { partition, low }),
             None => (Replay::new(options), 0),
             Some(store) => {
-                let machine = snapshot::restore(&self.config, store, &options, self.question.from, low)?;
+                let (machine, _) = snapshot::restore(&self.config, store, &options, self.question.from, low)?;
                 let from = machine.summary().next_offset;
                 (Replay::from_machine(machine), from)
             }

@@ -17,52 +17,103 @@ use std::time::Duration;
 /// How far a sample's time may be ahead of its record's, milliseconds: the machine takes none that is further.
 const AHEAD_MS: i64 = 600_000;
 
+/// The snapshot that a machine began with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begun {
+    /// Its folder in the store.
+    pub folder: String,
+    /// The partition's clock in it, milliseconds since the epoch.
+    pub clock_ms: i64,
+}
+
 /// Replays a partition. `each` is shown every record that is replayed, and what the machine did at it.
 pub fn present(
     config: &Config,
     partition: i32,
-    mut each: impl FnMut(Position, &[Action]),
+    each: impl FnMut(Position, &[Action]),
 ) -> Result<Machine, VerifyError> {
-    let keyring = keys::keyring(config)?;
-    let topic = Topics::new(&config.kafka.topic_prefix).observations;
-    let mut log = Reader::open(config, &topic, Isolation::Uncommitted)?;
-    let last = log.partitions()? - 1;
-    if !(0..=last).contains(&partition) {
-        return Err(VerifyError::NoPartition { partition, topic, last });
-    }
-    let (low, end) = log.range(partition)?;
-    let options = Options {
-        partition,
-        keyring: Arc::clone(&keyring),
-        hash_key: 0,
-        producer_time: false,
-        snapshot_interval_ms: 0,
-    };
     let store = Store::open(&config.snapshots, Patience::default())?.map(Arc::new);
-    let restored =
-        store.map(|store| snapshot::restore(config, &store, &options, Beginning::NewestSnapshot, low));
-    let mut machine = match restored {
-        Some(Ok(machine)) => machine,
-        None | Some(Err(VerifyError::NoSnapshot { .. })) if low == 0 => Machine::new(options),
-        None => return Err(VerifyError::LogCut { partition, low }),
+    let mut log = Log::open(config, partition)?;
+    let restored = store.map(|store| log.restore(config, &store));
+    let machine = match restored {
+        Some(Ok((machine, _))) => machine,
+        None | Some(Err(VerifyError::NoSnapshot { .. })) if log.low == 0 => Machine::new(log.options.clone()),
+        None => return Err(VerifyError::LogCut { partition, low: log.low }),
         Some(Err(fault)) => return Err(fault),
     };
-    let skips = quarantine::read(config, partition, &keyring)?;
-    log.begin(partition, machine.summary().next_offset)?;
-    let mut actions = Vec::new();
-    while log.position < end {
-        let Some(message) = log.next(Duration::ZERO)? else { break };
-        let position = position_of(&message);
-        let event = if skips.contains(&position.offset) {
-            Event::Quarantined(position)
-        } else {
-            Event::read(position, message.payload())
+    log.replay(config, machine, each)
+}
+
+/// The same from the newest snapshot only: without one it is an error, however far back the log reaches.
+pub fn present_from_snapshot(
+    config: &Config,
+    store: &Arc<Store>,
+    partition: i32,
+) -> Result<(Machine, Begun), VerifyError> {
+    let mut log = Log::open(config, partition)?;
+    let (machine, begun) = log.restore(config, store)?;
+    Ok((log.replay(config, machine, |_, _| ())?, begun))
+}
+
+/// A partition's log, and what a machine over it is told.
+struct Log {
+    reader: Reader,
+    low: i64,
+    end: i64,
+    options: Options,
+}
+
+impl Log {
+    fn open(config: &Config, partition: i32) -> Result<Self, VerifyError> {
+        let topic = Topics::new(&config.kafka.topic_prefix).observations;
+        let reader = Reader::open(config, &topic, Isolation::Uncommitted)?;
+        let last = reader.partitions()? - 1;
+        if !(0..=last).contains(&partition) {
+            return Err(VerifyError::NoPartition { partition, topic, last });
+        }
+        let (low, end) = reader.range(partition)?;
+        let options = Options {
+            partition,
+            keyring: keys::keyring(config)?,
+            hash_key: 0,
+            producer_time: false,
+            snapshot_interval_ms: 0,
         };
-        machine.step(event, &mut actions);
-        each(position, &actions);
-        actions.clear();
+        Ok(Self { reader, low, end, options })
     }
-    Ok(machine)
+
+    fn restore(&self, config: &Config, store: &Arc<Store>) -> Result<(Machine, Begun), VerifyError> {
+        let (machine, folder) =
+            snapshot::restore(config, store, &self.options, Beginning::NewestSnapshot, self.low)?;
+        let clock_ms = machine.clock_ms();
+        Ok((machine, Begun { folder, clock_ms }))
+    }
+
+    /// Brings a machine to where the log ended when it was opened.
+    fn replay(
+        &mut self,
+        config: &Config,
+        mut machine: Machine,
+        mut each: impl FnMut(Position, &[Action]),
+    ) -> Result<Machine, VerifyError> {
+        let Options { partition, keyring, .. } = &self.options;
+        let skips = quarantine::read(config, *partition, keyring)?;
+        self.reader.begin(*partition, machine.summary().next_offset)?;
+        let mut actions = Vec::new();
+        while self.reader.position < self.end {
+            let Some(message) = self.reader.next(Duration::ZERO)? else { break };
+            let position = position_of(&message);
+            let event = if skips.contains(&position.offset) {
+                Event::Quarantined(position)
+            } else {
+                Event::read(position, message.payload())
+            };
+            machine.step(event, &mut actions);
+            each(position, &actions);
+            actions.clear();
+        }
+        Ok(machine)
+    }
 }
 
 /// The offsets of the records that brought these samples: series and time. What the log does not hold any more, or what

@@ -10,14 +10,15 @@ use crate::shell::snapshot::read;
 use crate::shell::store::Store;
 use std::sync::Arc;
 
-/// The machine of the oldest or newest whole snapshot of a partition from which the log, kept from offset `low` on, goes on.
+/// The machine of the oldest or newest whole snapshot of a partition from which the log, kept from offset `low` on, goes on,
+/// and the snapshot's folder.
 pub(super) fn restore(
     config: &Config,
     store: &Arc<Store>,
     options: &Options,
     from: Beginning,
     low: i64,
-) -> Result<Machine, VerifyError> {
+) -> Result<(Machine, String), VerifyError> {
     let partition = options.partition;
     // A topic that was deleted and made again has offsets of the same names.
     let topic_id = topic_id(config, &Topics::new(&config.kafka.topic_prefix).observations)?;
@@ -42,7 +43,7 @@ pub(super) fn restore(
     let mut why = String::new();
     for usable in usable {
         match read::restore(store, &usable, options.clone()) {
-            Ok((machine, _)) => return Ok(machine),
+            Ok((machine, _)) => return Ok((machine, usable.folder)),
             Err(refusal) => why += &format!("; not {}: {refusal}", usable.folder),
         }
     }
