@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// A fenced block: its language and its lines.
-fn blocks(text: &str) -> Vec<(String, String)> {
-    let (mut blocks, mut open): (Vec<(String, String)>, Option<(String, String)>) = (Vec::new(), None);
+type Block = (String, String);
+
+fn blocks(text: &str) -> Vec<Block> {
+    let (mut blocks, mut open): (_, Option<Block>) = (Vec::new(), None);
     for line in text.lines() {
         match (line.strip_prefix("```"), &mut open) {
             (Some(language), None) if !language.is_empty() => {
@@ -55,8 +57,11 @@ fn faults(text: &str, name: &str) -> (Vec<String>, usize) {
         let is_test = content.contains("rule_files:");
         let output = bellwether(&folder, &["rules", if is_test { "test" } else { "check" }, file]);
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        let refused: Vec<usize> =
-            (1..).zip(content.lines()).filter(|(_, line)| line.contains("# refused:")).map(|(at, _)| at).collect();
+        let refused: Vec<usize> = (1..)
+            .zip(content.lines())
+            .filter(|(_, line)| line.contains("# refused:"))
+            .map(|(at, _)| at)
+            .collect();
         let expected = i32::from(!refused.is_empty());
         if output.status.code() != Some(expected) {
             let talk = String::from_utf8_lossy(&output.stderr);

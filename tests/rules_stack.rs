@@ -366,7 +366,7 @@ fn switched(line: &Line, emitted: &[(Transition, Marker)]) {
         );
         assert!(marker.rule_set_version >= transition.rule_set_version, "{marker:?}");
     }
-    let of = |version| emitted.iter().filter(|(t, _)| t.rule_set_version == version);
+    let of = |version| emitted.iter().filter(move |(t, _)| t.rule_set_version == version);
     assert!(of(1).count() > 5 && of(2).count() > 5);
     let mut writers: Vec<&str> = of(2).map(|(_, marker)| marker.worker.as_str()).collect();
     writers.dedup();

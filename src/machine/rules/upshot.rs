@@ -43,15 +43,19 @@ impl Upshot {
         match (&difference.subject, &difference.change) {
             (Subject::Baseline(_) | Subject::Group(_), Change::Added) => Self::Begins,
             (Subject::Baseline(_) | Subject::Group(_), Change::Removed) => Self::Ends,
-            (subject @ Subject::Rule { .. }, Change::Added) => match partner(subject, Change::Removed, all) {
-                Some((from, true)) => Self::Continues { from },
-                Some((_, false)) => Self::BeginsAnew,
-                None => Self::Begins,
-            },
-            (subject @ Subject::Rule { .. }, Change::Removed) => match partner(subject, Change::Added, all) {
-                Some((to, true)) => Self::Moves { to },
-                Some((_, false)) | None => Self::Ends,
-            },
+            (subject @ Subject::Rule { .. }, Change::Added) => {
+                match partner(subject, &Change::Removed, all) {
+                    Some((from, true)) => Self::Continues { from },
+                    Some((_, false)) => Self::BeginsAnew,
+                    None => Self::Begins,
+                }
+            }
+            (subject @ Subject::Rule { .. }, Change::Removed) => {
+                match partner(subject, &Change::Added, all) {
+                    Some((to, true)) => Self::Moves { to },
+                    Some((_, false)) | None => Self::Ends,
+                }
+            }
             (subject, Change::Changed(keys)) => {
                 let any = |wanted: &[&str]| keys.iter().any(|(key, _, _)| wanted.contains(&key.as_str()));
                 match subject {
@@ -87,16 +91,17 @@ impl Upshot {
 
 /// A difference of the other kind with a rule of the same name: its group, and whether its labels are the same as well. One
 /// of the same identity comes first.
-fn partner(subject: &Subject, change: Change, all: &[Difference]) -> Option<(String, bool)> {
+fn partner(subject: &Subject, change: &Change, all: &[Difference]) -> Option<(String, bool)> {
     let Subject::Rule { name, alerts, labels, .. } = subject else { return None };
-    let others = all.iter().filter(|other| other.change == change).filter_map(|other| match &other.subject {
-        Subject::Rule { group, name: theirs, alerts: kind, labels: others, .. }
-            if theirs == name && kind == alerts =>
-        {
-            Some((group.clone(), others == labels))
-        }
-        Subject::Rule { .. } | Subject::Group(_) | Subject::Baseline(_) => None,
-    });
+    let others =
+        all.iter().filter(|other| other.change == *change).filter_map(|other| match &other.subject {
+            Subject::Rule { group, name: theirs, alerts: kind, labels: others, .. }
+                if theirs == name && kind == alerts =>
+            {
+                Some((group.clone(), others == labels))
+            }
+            Subject::Rule { .. } | Subject::Group(_) | Subject::Baseline(_) => None,
+        });
     let mut others: Vec<(String, bool)> = others.collect();
     others.sort_by_key(|(_, same)| !same);
     others.into_iter().next()

@@ -92,12 +92,17 @@ impl Task {
                     self.held = false;
                     (self.tell)(LockEvent::Lost);
                 }
-                ended = self.in_session(&client) => {
-                    let Err(fault) = ended else { return };
-                    tracing::debug!(path = %self.path, %fault, "lock: retrying");
-                    tokio::time::sleep(RETRY).await;
-                }
+                () = self.through_session(&client) => return,
             }
+        }
+    }
+
+    /// Until the partition is left. Whatever call fails, the session's end is its caller's to see: a lock that is believed to
+    /// be held beyond it would be given back, later, when it is another's.
+    async fn through_session(&mut self, client: &Client) {
+        while let Err(fault) = self.in_session(client).await {
+            tracing::debug!(path = %self.path, %fault, "lock: retrying");
+            tokio::time::sleep(RETRY).await;
         }
     }
 
