@@ -20,7 +20,9 @@ use bellwether::machine::series::STALE_NAN_BITS;
 use bellwether::shell::kafka::log::Log;
 use bellwether::shell::kafka::{Topics, client};
 use bellwether::shell::verify::{Question, Verifier};
-use bellwether::wire::{AlertRecord, CheckResult, Labels, Marker, ObservationsWriter, Reason, Transition};
+use bellwether::wire::{
+    AlertRecord, AlertState, CheckResult, Labels, Marker, ObservationsWriter, Reason, Transition,
+};
 use common::{Process, Scratch, control_key, free_port, get, now_ms, stack, succeed, wait_for};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
@@ -317,7 +319,6 @@ fn crossed(emitted: &[(Transition, Marker)], killed_ms: i64, [victim, survivor]:
     for (rule, begins, ends) in [
         ("InFor", Reason::ConditionMet, Reason::HeldFor),
         ("Kept", Reason::ConditionMet, Reason::KeepFiringElapsed),
-        ("Flaps", Reason::ConditionMet, Reason::FlappingStarted),
         ("Soft", Reason::ConditionMet, Reason::HeldForSamples),
         ("Ladder", Reason::ConditionMet, Reason::SeverityChanged),
         ("Recovers", Reason::ConditionMet, Reason::ResolveConditionMet),
@@ -333,14 +334,22 @@ fn crossed(emitted: &[(Transition, Marker)], killed_ms: i64, [victim, survivor]:
             "{rule} {begins:?}: {begun:?}\n{emitted:#?}"
         );
         assert!(ended.last().is_some_and(|ms| *ms > killed_ms), "{rule} {ends:?}: {ended:?}\n{emitted:#?}");
-        if rule != "Flaps" {
-            assert_eq!(
-                (begun.len(), ended.len()),
-                (begun.len().min(2), begun.len()),
-                "{rule}: {begun:?} {ended:?}"
-            );
-        }
+        assert_eq!(
+            (begun.len(), ended.len()),
+            (begun.len().min(2), begun.len()),
+            "{rule}: {begun:?} {ended:?}"
+        );
     }
+    // It came and went before and after, and then flapped: it stays though its condition is gone for seconds.
+    let flaps: Vec<&Transition> = emitted.iter().map(|(t, _)| t).filter(|t| t.rule == "Flaps").collect();
+    let cleared = when("Flaps", Reason::ConditionCleared);
+    assert!(
+        cleared.len() >= 3
+            && cleared.iter().any(|ms| *ms < killed_ms)
+            && cleared.iter().any(|ms| *ms > killed_ms),
+        "{flaps:#?}"
+    );
+    assert_eq!(flaps.last().map(|last| last.to), Some(AlertState::Firing), "{flaps:#?}");
     assert!(when("WarmedUp", Reason::ConditionMet).iter().all(|ms| *ms > killed_ms));
     assert!(when("Fast", Reason::ConditionMet).first().is_some_and(|ms| *ms < killed_ms));
     assert!(when("Accelerates", Reason::ConditionMet).first().is_some_and(|ms| *ms < killed_ms));
