@@ -237,6 +237,7 @@ impl Output {
             Self::Lower => verdict.map(|verdict| verdict.lower),
             Self::Upper => verdict.map(|verdict| verdict.upper),
             Self::Score => verdict.map(|verdict| verdict.score),
+            Self::Deviation => verdict.map(|verdict| verdict.deviation),
         }
     }
 }

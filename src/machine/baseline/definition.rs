@@ -16,11 +16,14 @@ pub enum Output {
     Score,
     /// How many samples that rests on.
     Samples,
+    /// One standard deviation.
+    Deviation,
 }
 
 impl Output {
     /// Every output.
-    pub const ALL: [Self; 5] = [Self::Expected, Self::Lower, Self::Upper, Self::Score, Self::Samples];
+    pub const ALL: [Self; 6] =
+        [Self::Expected, Self::Lower, Self::Upper, Self::Score, Self::Samples, Self::Deviation];
 
     /// The last part of its series' name.
     #[must_use]
@@ -31,6 +34,7 @@ impl Output {
             Self::Upper => "upper",
             Self::Score => "score",
             Self::Samples => "samples",
+            Self::Deviation => "deviation",
         }
     }
 }

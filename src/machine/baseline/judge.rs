@@ -28,6 +28,8 @@ pub struct Verdict {
     pub upper: f64,
     /// How many deviations the sample is above (positive) or below (negative) what was expected; 0 where a guard holds.
     pub score: f64,
+    /// One standard deviation, but no less than the floor.
+    pub deviation: f64,
 }
 
 impl Guards {
@@ -53,7 +55,7 @@ impl Guards {
             // A deviation of 0 makes an infinity of it, and never 0 / 0.
             (off / deviation).clamp(-SCORE_MAX, SCORE_MAX)
         };
-        Some(Verdict { expected, lower: expected - reach, upper: expected + reach, score })
+        Some(Verdict { expected, lower: expected - reach, upper: expected + reach, score, deviation })
     }
 
     /// One standard deviation, but no less than the floor.
@@ -84,6 +86,7 @@ impl Combined {
         self.sum.lower += weight * verdict.lower;
         self.sum.upper += weight * verdict.upper;
         self.sum.score += weight * verdict.score;
+        self.sum.deviation += weight * verdict.deviation;
     }
 
     /// The verdict of all; none while no model has one.
@@ -95,6 +98,7 @@ impl Combined {
             lower: mean(self.sum.lower),
             upper: mean(self.sum.upper),
             score: mean(self.sum.score),
+            deviation: mean(self.sum.deviation),
         })
     }
 

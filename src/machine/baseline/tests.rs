@@ -16,7 +16,7 @@ fn the_guards_hold_and_the_band_is_where_they_say() {
     let score = |guards: Guards, x| guards.judge(x, &known).expect("warm").score;
     assert_eq!(
         guards.judge(107.0, &known),
-        Some(Verdict { expected: 100.0, lower: 94.0, upper: 106.0, score: 3.5 })
+        Some(Verdict { expected: 100.0, lower: 94.0, upper: 106.0, score: 3.5, deviation: 2.0 })
     );
     assert_eq!(score(guards, 100.0), 0.0);
     assert_eq!(score(guards, f64::NEG_INFINITY), -SCORE_MAX);
@@ -46,7 +46,8 @@ fn a_constant_expects_itself_and_nothing_else() {
 
 #[test]
 fn a_verdict_of_several_models_is_their_weighted_mean() {
-    let verdict = |score| Verdict { expected: 10.0 * score, lower: 0.0, upper: 100.0, score };
+    let verdict =
+        |score| Verdict { expected: 10.0 * score, lower: 0.0, upper: 100.0, score, deviation: score };
     let mut all = Combined::default();
     assert_eq!((all.verdict(), all.samples()), (None, 0));
     all.add(1.0, 50, Some(&verdict(2.0)));
@@ -54,7 +55,7 @@ fn a_verdict_of_several_models_is_their_weighted_mean() {
     all.add(2.0, 7, None);
     assert_eq!((all.verdict().map(|v| v.score), all.samples()), (Some(2.0), 7));
     all.add(3.0, 20, Some(&verdict(-2.0)));
-    let expected = Verdict { expected: -10.0, lower: 0.0, upper: 100.0, score: -1.0 };
+    let expected = Verdict { expected: -10.0, lower: 0.0, upper: 100.0, score: -1.0, deviation: -1.0 };
     assert_eq!(all.verdict(), Some(expected));
 }
 

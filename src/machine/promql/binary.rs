@@ -43,6 +43,18 @@ pub(super) struct Labelling {
 }
 
 impl Matching {
+    /// `/` without a modifier.
+    pub(super) fn division() -> Self {
+        Self {
+            operator: Operator::Arithmetic(|a, b| a / b),
+            returns_bool: false,
+            on: Projection::except(&[]),
+            cardinality: Cardinality::OneToOne,
+            fill_left: None,
+            fill_right: None,
+        }
+    }
+
     /// Whether the metric's name means nothing in the result.
     fn drops_name(&self) -> bool {
         matches!(self.operator, Operator::Arithmetic(_)) || self.returns_bool

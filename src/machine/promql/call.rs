@@ -1,11 +1,13 @@
 //! Calls of functions to nodes.
 
+use super::binary::Matching;
 use super::compile::Compiler;
 use super::edges;
 use super::fault::PlanFault;
 use super::functions::{Body, Function, OverTime, Whole};
-use super::node::{Check, HistogramNode, Node, OverTimeNode, Question, SortNode};
+use super::node::{BinaryNode, Check, HistogramNode, Node, OverTimeNode, Question, SortNode};
 use super::relabel::{Join, Replace};
+use super::sigma::Sigma;
 use super::syntax::{Edges, Expr, Kind, MatcherExpr, Type};
 use crate::wire::Labels;
 use crate::wire::labels::METRIC_NAME;
@@ -38,6 +40,7 @@ impl Compiler<'_> {
                 return Ok(Node::PerElement { function, vector, scalars });
             }
             Body::Whole(whole) => return self.whole(expr, whole, arguments),
+            Body::AgainstBaseline(run) => return self.against_baseline(function, run, arguments),
             Body::OverTime(run) => (run, over(false, Check::Nothing)),
             Body::OverTimeNamed(run) => (run, over(true, Check::Nothing)),
             Body::OverCounter(run) => (run, over(false, Check::Counter)),
@@ -56,6 +59,29 @@ impl Compiler<'_> {
         }
         let range = self.ranged(range)?;
         Ok(Node::OverTime(Box::new(OverTimeNode { function, keeps_name, check, range, scalars, mark })))
+    }
+
+    /// A function of a range over the deviation of a baseline: `speed(v[5m]) / logins:deviation`.
+    fn against_baseline(
+        &mut self,
+        function: &'static Function,
+        run: OverTime,
+        arguments: &[Expr],
+    ) -> Result<Node, PlanFault> {
+        let mark = self.mark(&arguments[0]);
+        let run = self.with_edges(function, run, &arguments[0])?;
+        let range = self.ranged(&arguments[0])?;
+        let name = arguments.get(1).map(|name| self.utf8(name)).transpose()?;
+        let metric = arguments[0].selector().and_then(|selector| {
+            let named = |matcher: &&MatcherExpr| matcher.name == METRIC_NAME && matcher.operator == "=";
+            selector.matchers.iter().find(named).map(|matcher| matcher.value.clone())
+        });
+        let (keeps_name, check, scalars) = (false, Check::Nothing, Vec::new());
+        let left = OverTimeNode { function: run, keeps_name, check, range, scalars, mark };
+        let function = function.name;
+        let right = self.deviation(Sigma { function, leaf: 0, name, metric });
+        let matching = Matching::division();
+        Ok(Node::Binary(Box::new(BinaryNode { matching, left: Node::OverTime(Box::new(left)), right })))
     }
 
     /// The function, or what it is over a range that is anchored or smoothed.

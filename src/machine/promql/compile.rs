@@ -6,6 +6,7 @@ use super::fault::PlanFault;
 use super::functions::Aggregation;
 use super::node::{AggregateNode, BinaryNode, Node, ParameterNode, Ranged, SubqueryNode};
 use super::note::Mark;
+use super::sigma::Sigma;
 use super::syntax::{
     Aggregate, At, Binary, Edges, Expr, Group, Grouping, Kind, MatcherExpr, Place, SelectorExpr, Subquery,
     Type, When, parse, quoted,
@@ -22,13 +23,15 @@ const UNBOUNDED_MS: i64 = i64::MAX / 4;
 /// Text to plan. A rule's must be a scalar or an instant vector.
 pub(super) fn compile(expr: &str, settings: Settings, rule: bool) -> Result<Plan, PlanFault> {
     let tree = parse(expr, settings)?;
-    let mut compiler = Compiler { text: expr, leaves: Vec::new(), reach: Reach::Back(0), steps: 1 };
+    let (leaves, sigmas) = (Vec::new(), Vec::new());
+    let mut compiler = Compiler { text: expr, leaves, sigmas, reach: Reach::Back(0), steps: 1 };
     let root = compiler.node(&tree)?;
     if rule && matches!(tree.of_type(), Type::Range | Type::Text) {
         let got = if tree.of_type() == Type::Range { "a range vector" } else { "a string" };
         return Err(PlanFault::NotAValue { got });
     }
-    Ok(Plan { root, leaves: compiler.leaves, late_names: settings.late_names, selections: Vec::new() })
+    let Compiler { leaves, sigmas, .. } = compiler;
+    Ok(Plan { root, leaves, sigmas, late_names: settings.late_names, selections: Vec::new() })
 }
 
 /// When the part of the expression that is being compiled is evaluated, seen from the time of the whole.
@@ -63,6 +66,7 @@ impl Reach {
 pub(super) struct Compiler<'t> {
     text: &'t str,
     leaves: Vec<Leaf>,
+    sigmas: Vec<Sigma>,
     reach: Reach,
     /// How often the subqueries around evaluate what is being compiled.
     steps: i64,
@@ -136,6 +140,23 @@ impl Compiler<'_> {
             lookback_ms: self.reach.further(selector.when, window_ms + beyond_ms).lookback_ms(),
         });
         Ok(self.leaves.len() - 1)
+    }
+
+    /// What one standard deviation of a baseline is now. Which baseline that is, is looked up when the rules load.
+    pub(super) fn deviation(&mut self, sigma: Sigma) -> Node {
+        let now = When { offset_ms: None, at: None };
+        self.leaves.push(Leaf {
+            selector: sigma.selector(sigma.name.as_deref().unwrap_or_default()),
+            at: None,
+            offset_ms: 0,
+            window_ms: LOOKBACK_MS,
+            edges: Edges::Plain,
+            filters: false,
+            lookback_ms: self.reach.further(now, LOOKBACK_MS).lookback_ms(),
+        });
+        let leaf = self.leaves.len() - 1;
+        self.sigmas.push(Sigma { leaf, ..sigma });
+        Node::Instant(leaf)
     }
 
     fn matcher(&self, matcher: &MatcherExpr) -> Result<Matcher, PlanFault> {

@@ -67,6 +67,8 @@ pub enum Body {
     OverTimeQuantile(OverTime),
     /// The same as `OverTime`, with two factors between 0 and 1.
     OverTimeSmoothing(OverTime),
+    /// Of the samples in a range, over the deviation of a baseline.
+    AgainstBaseline(OverTime),
     /// Of an instant vector, element by element, with the scalars that follow it; `None` leaves the element out. The
     /// metric's name is dropped.
     PerElement(PerElement),
@@ -124,16 +126,27 @@ const fn calendar(name: &'static str, function: fn(f64) -> f64) -> Function {
     Function { name, takes: &[V], room: Room::LastOptional, gives: V, body: Body::Calendar(function) }
 }
 
+const fn against_baseline(name: &'static str, function: OverTime) -> Function {
+    Function {
+        name,
+        takes: &[R, T],
+        room: Room::LastOptional,
+        gives: V,
+        body: Body::AgainstBaseline(function),
+    }
+}
+
 const fn refused(name: &'static str, takes: &'static [Type], why: &'static str) -> Function {
     f(name, takes, V, Body::Refused(why))
 }
 
 /// Every function, in order of names.
-pub static FUNCTIONS: [Function; 86] = [
+pub static FUNCTIONS: [Function; 88] = [
     element("abs", |value, _| Some(value.abs())),
     f("absent", &[V], V, Body::Whole(Whole::Absent)),
     f("absent_over_time", &[R], V, Body::Whole(Whole::AbsentOverTime)),
     over_time("acceleration", |range, _| movement::acceleration(range.points)),
+    against_baseline("acceleration_sigma", |range, _| movement::acceleration(range.points)),
     element("acos", |value, _| Some(libm::acos(value))),
     element("acosh", |value, _| Some(libm::acosh(value))),
     element("asin", |value, _| Some(libm::asin(value))),
@@ -233,6 +246,7 @@ pub static FUNCTIONS: [Function; 86] = [
     },
     f("sort_desc", &[V], V, Body::Whole(Whole::Sort { descending: true })),
     over_time("speed", |range, _| movement::speed(range.points)),
+    against_baseline("speed_sigma", |range, _| movement::speed(range.points)),
     element("sqrt", |value, _| Some(value.sqrt())),
     over_time("stddev_over_time", range::stddev_over_time),
     over_time("stdvar_over_time", range::stdvar_over_time),

@@ -23,6 +23,8 @@
 //! - Metric names are dropped at once, as Prometheus does unless `promql-delayed-name-removal` is set;
 //!   [`Settings::late_names`] sets it, for tests.
 //!
+//! Ours are `speed` and `acceleration`, see [`super::regression`], and their forms against a baseline, see `sigma.rs`.
+//!
 //! The vocabulary is the tables of `functions`; what is in there and refused (native histograms, `info`) is refused by
 //! name.
 
@@ -45,6 +47,7 @@ mod ratio;
 mod regression;
 mod relabel;
 mod select;
+mod sigma;
 mod survey;
 mod syntax;
 #[cfg(test)]
@@ -71,6 +74,7 @@ pub const SUBQUERY_STEP_MS: i64 = 60 * 1000;
 pub struct Plan {
     root: node::Node,
     leaves: Vec<Leaf>,
+    sigmas: Vec<sigma::Sigma>,
     late_names: bool,
     /// One per leaf once bound.
     selections: Vec<SelectionId>,
@@ -173,6 +177,9 @@ impl Plan {
         if plan.leaves.len() != self.leaves.len() {
             let detail = "the query has other selectors than what it was made of";
             return Err(PlanFault::syntax(expr, 0, detail));
+        }
+        for sigma in &plan.sigmas {
+            plan.leaves[sigma.leaf].selector.clone_from(&self.leaves[sigma.leaf].selector);
         }
         plan.leaves.iter_mut().for_each(|leaf| leaf.filters = true);
         plan.selections.clone_from(&self.selections);

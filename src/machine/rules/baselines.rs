@@ -2,7 +2,7 @@
 //!
 //! ```yaml
 //! baselines:
-//! - name: logins                       # writes logins:expected, :lower, :upper, :score, :samples
+//! - name: logins                       # writes logins:expected, :lower, :upper, :score, :samples, :deviation
 //!   series: site_logins{site!="test"}  # a selector
 //!   kind: gauge                        # gauge; counter: how fast it rises, per second
 //!   detection_direction: both          # both; above_expected; below_expected

@@ -167,6 +167,7 @@ fn rule<'a>(
         kind,
         labels,
         labels_text,
+        place: node.place,
         expression: field(fields, "expr").map(|node| reader.text(Some(node), "expr").trim().to_owned())?,
         plan,
     })

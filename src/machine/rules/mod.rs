@@ -123,6 +123,8 @@ pub struct Rule {
     pub labels: Vec<(String, Template)>,
     /// The same as written: with the name, the identity of the rule across edits.
     pub labels_text: Vec<(String, String)>,
+    /// Where it stands in its file.
+    pub place: Place,
     /// Its expression as written.
     pub expression: String,
     /// Its expression, compiled.
@@ -203,7 +205,25 @@ pub fn load(set: &RuleSet) -> Result<Compiled, Vec<RuleFault>> {
         }
     }
     faults.extend(lint::written_by_baselines(&set.files, &outputs));
+    faults.extend(groups.iter_mut().flat_map(|group| settle_sigmas(group, &baselines)));
     if faults.is_empty() { Ok(Compiled { groups, baselines, inhibits }) } else { Err(faults) }
+}
+
+/// Settles which baselines the rules of a group name in `speed_sigma` and its kin.
+fn settle_sigmas(group: &mut Group, baselines: &[Baseline]) -> Vec<RuleFault> {
+    let mut faults = Vec::new();
+    for rule in &mut group.rules {
+        let found: BTreeSet<String> =
+            rule.plans_mut().flat_map(|plan| plan.settle_sigmas(baselines)).collect();
+        let fault = |message| RuleFault {
+            file: group.file.clone(),
+            place: rule.place,
+            rule: Some(rule.name.clone()),
+            message,
+        };
+        faults.extend(found.into_iter().map(fault));
+    }
+    faults
 }
 
 /// Refuses a baseline that has an output in common with one before it.

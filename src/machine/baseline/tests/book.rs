@@ -57,7 +57,9 @@ fn a_sample_is_judged_before_it_is_learned() {
     let said = world.sample(1000, 4.0);
     let deviation = (2.0_f64 / 3.0).sqrt();
     let expected = [
+        ("n:deviation", deviation),
         ("n:expected", 2.0),
+        ("n:moving:deviation", deviation),
         ("n:lower", 2.0 - 3.0 * deviation),
         ("n:moving:expected", 2.0),
         ("n:moving:lower", 2.0 - 3.0 * deviation),
