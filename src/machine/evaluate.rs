@@ -94,16 +94,19 @@ impl Turn<'_> {
         elements: Vec<Element>,
         written: &BTreeSet<Labels>,
     ) -> Result<BTreeMap<Labels, f64>, Failure> {
-        let mut series = BTreeMap::new();
-        for Element { mut labels, value } in elements {
+        let count = elements.len();
+        let renamed = elements.into_iter().map(|Element { mut labels, value }| {
             labels.set(METRIC_NAME, &rule.name);
             set_labels(&mut labels, rule, &Data { labels: &Labels::default(), value, asked: None });
-            if series.insert(labels, value).is_some() {
-                return Err(Failure {
-                    message: "vector contains metrics with the same labelset after applying rule labels"
-                        .to_owned(),
-                });
-            }
+            (labels, value)
+        });
+        // At once: they come in order, and a map of what is in order is made without a search.
+        let mut series: BTreeMap<Labels, f64> = renamed.collect();
+        if series.len() < count {
+            return Err(Failure {
+                message: "vector contains metrics with the same labelset after applying rule labels"
+                    .to_owned(),
+            });
         }
         if self.limit > 0 && series.len() > self.limit {
             let (limit, count) = (self.limit, series.len());
@@ -144,12 +147,13 @@ impl Turn<'_> {
 
     /// Appends what the rule made, and a stale marker to each series that it made last time and not now.
     fn write(&mut self, state: &mut RuleState, series: BTreeMap<Labels, f64>) {
-        let mut written = BTreeSet::new();
+        let mut written: Vec<Labels> = Vec::with_capacity(series.len());
         for (labels, value) in series {
             if self.append(&labels, value) {
-                written.insert(labels);
+                written.push(labels);
             }
         }
+        let written: BTreeSet<Labels> = written.into_iter().collect();
         for labels in state.written.difference(&written) {
             self.append(labels, f64::from_bits(STALE_NAN_BITS));
         }

@@ -1,5 +1,6 @@
 //! Aggregations: the elements of a vector, group by group: each group to one element, or to some of its own.
 
+use super::binary::Labelling;
 use super::fault::EvalFault;
 use super::functions::Aggregation;
 use super::number::{self, Mean, Sum};
@@ -88,36 +89,38 @@ impl State {
 /// Groups `items` by the labels that `grouping` takes, in the order in which the groups appear. The elements of a group
 /// are taken in their order.
 pub(super) fn aggregate<'a>(
-    key: u64,
+    labelling: Labelling<'_>,
     aggregation: Aggregation,
     parameter: Parameter<'_>,
     grouping: &Projection,
     items: Vec<Item<'a>>,
 ) -> Result<Vec<Item<'a>>, EvalFault> {
     match (aggregation, parameter) {
-        (Aggregation::CountValues, Parameter::Label(label)) => count_values(key, label, grouping, &items),
+        (Aggregation::CountValues, Parameter::Label(label)) => {
+            count_values(labelling, label, grouping, &items)
+        }
         (Aggregation::TopK | Aggregation::BottomK | Aggregation::LimitK, Parameter::Number(k)) => {
             let most = count(k)?;
             let keep = |group: Vec<Item<'a>>| some(aggregation, most, group);
-            Ok(grouped(key, grouping, ordered(items)).into_iter().flat_map(keep).collect())
+            Ok(grouped(labelling, grouping, ordered(items)).into_iter().flat_map(keep).collect())
         }
         (Aggregation::LimitRatio, Parameter::Number(ratio)) => {
             let ratio = checked_ratio(ratio)?;
             Ok(items.into_iter().filter(|item| ratio::keeps(ratio, item)).collect())
         }
-        _ => Ok(to_one(key, aggregation, parameter, grouping, &items)),
+        _ => Ok(to_one(labelling, aggregation, parameter, grouping, &items)),
     }
 }
 
 /// Each group to one element.
 fn to_one<'a>(
-    key: u64,
+    labelling: Labelling<'_>,
     aggregation: Aggregation,
     parameter: Parameter<'_>,
     grouping: &Projection,
     items: &[Item<'_>],
 ) -> Vec<Item<'a>> {
-    let mut lookup = Lookup::new(key, grouping);
+    let mut lookup = Lookup::new(labelling, grouping);
     let mut groups: Vec<(&Item<'_>, State)> = Vec::new();
     for item in items {
         let group = lookup.find_or_enter(item, groups.len(), |number| groups[number].0);
@@ -131,18 +134,12 @@ fn to_one<'a>(
         };
         groups[group].1.add(item.value);
     }
-    groups.into_iter().map(|(first, state)| projected(grouping, first, state.value())).collect()
-}
-
-/// An element with the labels that `grouping` takes. A name that leaves goes on leaving.
-fn projected<'a>(grouping: &Projection, item: &Item<'_>, value: f64) -> Item<'a> {
-    let projected = Item::new(grouping.labels(item), value);
-    if item.loses_name() { projected.without_name(true) } else { projected }
+    groups.into_iter().map(|(first, state)| lookup.projected(first, state.value())).collect()
 }
 
 /// The groups, in the order in which they appear.
-fn grouped<'a>(key: u64, grouping: &Projection, items: Vec<Item<'a>>) -> Vec<Vec<Item<'a>>> {
-    let mut lookup = Lookup::new(key, grouping);
+fn grouped<'a>(labelling: Labelling<'_>, grouping: &Projection, items: Vec<Item<'a>>) -> Vec<Vec<Item<'a>>> {
+    let mut lookup = Lookup::new(labelling, grouping);
     let mut groups: Vec<Vec<Item<'a>>> = Vec::new();
     for item in items {
         match lookup.find_or_enter(&item, groups.len(), |number| &groups[number][0]) {
@@ -201,7 +198,7 @@ fn checked_ratio(ratio: f64) -> Result<f64, EvalFault> {
 
 /// How often each value stands in each group; the value becomes a label.
 fn count_values<'a>(
-    key: u64,
+    labelling: Labelling<'_>,
     label: &str,
     grouping: &Projection,
     items: &[Item<'_>],
@@ -221,14 +218,14 @@ fn count_values<'a>(
             if leaves { item.without_name(true) } else { item }
         })
         .collect();
-    let counted = grouped(key, &Projection::All, labelled).into_iter().filter_map(|group| {
+    let counted = grouped(labelling, &Projection::All, labelled).into_iter().filter_map(|group| {
         let count = group.len() as f64;
         let first = group.into_iter().next()?;
         let leaves = first.loses_name();
         let item = Item::new(first.into_labels(), count);
         Some(if leaves { item.without_name(true) } else { item })
     });
-    distinct(key, counted.collect())
+    distinct(labelling, counted.collect())
 }
 
 /// All digits and no exponent: Go's `FormatFloat(value, 'f', -1, 64)`.

@@ -2,8 +2,10 @@
 
 use super::fault::EvalFault;
 use super::functions::Operator;
+use super::groups::Groups;
 use super::vector::{Item, Lookup, Projection, distinct, nameless};
 use crate::wire::Labels;
+use std::cell::RefCell;
 
 /// How many elements of one side may match one of the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,9 +35,11 @@ pub(super) struct Matching {
 
 /// How the labels of an evaluation are treated.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Labelling {
+pub(super) struct Labelling<'g> {
     /// The store's hash key.
     pub(super) key: u64,
+    /// What is remembered of elements that are alike; without it the same comes out.
+    pub(super) groups: Option<&'g RefCell<Groups>>,
     /// Whether names go when the evaluation is done, and not before.
     pub(super) late: bool,
     /// Whether nothing is left out for its value: who reports is asked for, and not for whom something holds.
@@ -78,7 +82,7 @@ impl Matching {
     /// A vector and a scalar. A filter gives the vector's values even where the vector stands on the right.
     pub(super) fn with_scalar<'a>(
         &self,
-        Labelling { key, late, unfiltered }: Labelling,
+        labelling: Labelling<'_>,
         items: Vec<Item<'a>>,
         scalar: f64,
         scalar_left: bool,
@@ -86,29 +90,28 @@ impl Matching {
         let filters = matches!(self.operator, Operator::Comparison(_)) && !self.returns_bool;
         let result = items.into_iter().filter_map(|item| {
             let (left, right) = if scalar_left { (scalar, item.value) } else { (item.value, scalar) };
-            let value = self.value(left, right, unfiltered)?;
+            let value = self.value(left, right, labelling.unfiltered)?;
             Some(if filters { item } else { item.with_value(value) })
         });
         let result = result.collect();
-        if filters { Ok(result) } else { nameless(key, late, result) }
+        if filters { Ok(result) } else { nameless(labelling, result) }
     }
 
     /// Two vectors.
     pub(super) fn vectors<'a>(
         &self,
-        labelling: Labelling,
+        labelling: Labelling<'_>,
         left: Vec<Item<'a>>,
         right: Vec<Item<'a>>,
     ) -> Result<Vec<Item<'a>>, EvalFault> {
-        let key = labelling.key;
         match self.operator {
             Operator::Arithmetic(_) | Operator::Comparison(_) => self.matched(labelling, left, right),
-            Operator::And => Ok(self.having(key, left, &right, true)),
+            Operator::And => Ok(self.having(labelling, left, &right, true)),
             Operator::Unless if labelling.unfiltered => Ok(left),
-            Operator::Unless => Ok(self.having(key, left, &right, false)),
+            Operator::Unless => Ok(self.having(labelling, left, &right, false)),
             Operator::Or => {
-                let only_right = self.having(key, right, &left, false);
-                distinct(key, left.into_iter().chain(only_right).collect())
+                let only_right = self.having(labelling, right, &left, false);
+                distinct(labelling, left.into_iter().chain(only_right).collect())
             }
         }
     }
@@ -116,12 +119,12 @@ impl Matching {
     /// The elements that have a match on the other side, or those that have none.
     fn having<'a>(
         &self,
-        key: u64,
+        labelling: Labelling<'_>,
         items: Vec<Item<'a>>,
         others: &[Item<'_>],
         matched: bool,
     ) -> Vec<Item<'a>> {
-        let mut lookup = Lookup::new(key, &self.on);
+        let mut lookup = Lookup::new(labelling, &self.on);
         for (at, other) in others.iter().enumerate() {
             _ = lookup.find_or_enter(other, at, |number| &others[number]);
         }
@@ -132,7 +135,7 @@ impl Matching {
     /// Arithmetic and comparison: each element of the "many" side with the one that it matches.
     fn matched<'a>(
         &self,
-        labelling: Labelling,
+        labelling: Labelling<'_>,
         left: Vec<Item<'a>>,
         right: Vec<Item<'a>>,
     ) -> Result<Vec<Item<'a>>, EvalFault> {
@@ -140,12 +143,11 @@ impl Matching {
         if (left.is_empty() || right.is_empty()) && !fills {
             return Ok(Vec::new());
         }
-        let key = labelling.key;
         let swapped = matches!(self.cardinality, Cardinality::OneToMany(_));
         let (many, one) = if swapped { (right, left) } else { (left, right) };
         let (fill_many, fill_one) =
             if swapped { (self.fill_right, self.fill_left) } else { (self.fill_left, self.fill_right) };
-        let mut lookup = Lookup::new(key, &self.on);
+        let mut lookup = Lookup::new(labelling, &self.on);
         for (at, item) in one.iter().enumerate() {
             if let Ok(first) = lookup.find_or_enter(item, at, |number| &one[number]) {
                 return Err(self.many_to_many(&one[first], item, swapped));
@@ -181,9 +183,9 @@ impl Matching {
             // Each match group gave one element, and what tells groups apart is still among its labels. Two that were
             // filled in, from either side, may be alike.
             Cardinality::OneToOne if !fills => Ok(result),
-            Cardinality::OneToOne => distinct(key, result).map_err(|_| EvalFault::ManyToOne),
+            Cardinality::OneToOne => distinct(labelling, result).map_err(|_| EvalFault::ManyToOne),
             Cardinality::ManyToOne(_) | Cardinality::OneToMany(_) => {
-                distinct(key, result).map_err(|_| EvalFault::AmbiguousGroup)
+                distinct(labelling, result).map_err(|_| EvalFault::AmbiguousGroup)
             }
         }
     }

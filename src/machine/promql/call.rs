@@ -51,14 +51,14 @@ impl Compiler<'_> {
         let Some(range) = arguments.iter().find(is_range) else {
             unreachable!("a range stands among the arguments: the parser checks types")
         };
-        let function = self.with_edges(function, run, range)?;
+        let (name, function) = (function.name, self.with_edges(function, run, range)?);
         let mark = self.mark(&arguments[0]);
         let mut scalars = Vec::new();
         for argument in arguments.iter().filter(|argument| !is_range(argument)) {
             scalars.push(self.node(argument)?);
         }
         let range = self.ranged(range)?;
-        Ok(Node::OverTime(Box::new(OverTimeNode { function, keeps_name, check, range, scalars, mark })))
+        Ok(Node::OverTime(Box::new(OverTimeNode { name, function, keeps_name, check, range, scalars, mark })))
     }
 
     /// A function of a range over the deviation of a baseline: `speed(v[5m]) / logins:deviation`.
@@ -77,8 +77,8 @@ impl Compiler<'_> {
             selector.matchers.iter().find(named).map(|matcher| matcher.value.clone())
         });
         let (keeps_name, check, scalars) = (false, Check::Nothing, Vec::new());
-        let left = OverTimeNode { function: run, keeps_name, check, range, scalars, mark };
         let function = function.name;
+        let left = OverTimeNode { name: function, function: run, keeps_name, check, range, scalars, mark };
         let right = self.deviation(Sigma { function, leaf: 0, name, metric });
         let matching = Matching::division();
         Ok(Node::Binary(Box::new(BinaryNode { matching, left: Node::OverTime(Box::new(left)), right })))

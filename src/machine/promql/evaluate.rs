@@ -19,6 +19,8 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asking {
     Nothing,
+    /// Nothing, and nothing that was remembered helps: what a test compares with.
+    Plainly,
     /// What there is to note.
     Notes,
     /// Who reports, whatever the value: see [`Plan::reporting`].
@@ -34,7 +36,8 @@ pub(super) fn evaluate(
 ) -> Result<(Value, Vec<Note>), EvalFault> {
     assert_eq!(plan.selections.len(), plan.leaves.len(), "a plan is bound before it is evaluated");
     let unfiltered = asking == Asking::WhoReports;
-    let labelling = Labelling { key: store.hash_key(), late: plan.late_names, unfiltered };
+    let groups = (asking != Asking::Plainly).then(|| store.groups());
+    let labelling = Labelling { key: store.hash_key(), groups, late: plan.late_names, unfiltered };
     let notes = (asking == Asking::Notes).then(BTreeSet::new);
     let mut evaluation = Evaluation { plan, store, times, labelling, notes };
     let operand = evaluation.operand(&plan.root)?;
@@ -43,7 +46,7 @@ pub(super) fn evaluate(
         Operand::Scalar(value) => Value::Scalar(canonical(value)),
         Operand::Text(bytes) => Value::Text(bytes),
         Operand::Vector(items) => {
-            let items = settled(labelling.key, items)?;
+            let items = settled(labelling, items)?;
             let element =
                 |item: Item<'_>| Element { value: canonical(item.value), labels: item.into_labels() };
             let mut elements: Vec<Element> = items.into_iter().map(element).collect();
@@ -90,7 +93,7 @@ pub(super) struct Evaluation<'a> {
     pub(super) plan: &'a Plan,
     pub(super) store: &'a Store,
     pub(super) times: Times,
-    pub(super) labelling: Labelling,
+    pub(super) labelling: Labelling<'a>,
     /// `None` if nobody wants to know.
     notes: Option<BTreeSet<Note>>,
 }
@@ -103,9 +106,13 @@ impl<'a> Evaluation<'a> {
         }
     }
 
+    pub(super) fn notes_wanted(&self) -> bool {
+        self.notes.is_some()
+    }
+
     /// Drops the metric's name.
     pub(super) fn nameless(&self, items: Vec<Item<'a>>) -> Result<Vec<Item<'a>>, EvalFault> {
-        nameless(self.labelling.key, self.labelling.late, items)
+        nameless(self.labelling, items)
     }
 
     /// Seconds since the epoch.
@@ -125,7 +132,7 @@ impl<'a> Evaluation<'a> {
             Node::Negate(inner) => self.negated(inner),
             Node::ToVector(scalar) => self.scalar(scalar).map(bare),
             Node::Now(function) => Ok(bare(function(self.now()))),
-            Node::Instant(leaf) => Ok(Operand::Vector(self.instant(*leaf, |point| point.value))),
+            Node::Instant(leaf) => self.newest(*leaf).map(Operand::Vector),
             Node::SampleTimes(leaf) => self.sample_times(*leaf).map(Operand::Vector),
             Node::Times(vector) => self.times_of(vector).map(Operand::Vector),
             Node::OverTime(node) => self.over_time(node).map(Operand::Vector),
@@ -207,7 +214,7 @@ impl<'a> Evaluation<'a> {
         relabel: impl Fn(Item<'a>) -> Item<'a>,
     ) -> Result<Vec<Item<'a>>, EvalFault> {
         let items = self.vector(vector)?.into_iter().map(relabel);
-        distinct(self.labelling.key, items.collect())
+        distinct(self.labelling, items.collect())
     }
 
     /// Each element with another value and without its name; `None` leaves it out.
@@ -264,7 +271,7 @@ impl<'a> Evaluation<'a> {
         if self.labelling.unfiltered && node.aggregation.chooses() {
             return Ok(items);
         }
-        aggregate(self.labelling.key, node.aggregation, parameter, &node.grouping, items)
+        aggregate(self.labelling, node.aggregation, parameter, &node.grouping, items)
     }
 
     fn binary(

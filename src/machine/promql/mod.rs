@@ -37,7 +37,10 @@ mod element;
 mod evaluate;
 mod fault;
 mod functions;
+mod groups;
 mod histogram;
+#[cfg(test)]
+mod memo_tests;
 mod node;
 mod note;
 mod number;
@@ -47,6 +50,7 @@ mod ratio;
 mod regression;
 mod relabel;
 mod select;
+mod shared;
 mod sigma;
 mod survey;
 mod syntax;
@@ -54,6 +58,9 @@ mod syntax;
 mod tests;
 mod vector;
 mod whole;
+
+pub(super) use groups::Groups;
+pub(super) use shared::Shared;
 
 pub use fault::{EvalFault, PlanFault};
 pub use note::{Level, Note};
@@ -212,6 +219,13 @@ impl Plan {
     pub fn evaluate(&self, store: &Store, at_ms: i64) -> Result<Value, EvalFault> {
         let times = Times { at_ms, start_ms: at_ms, end_ms: at_ms };
         evaluate::evaluate(self, store, times, evaluate::Asking::Nothing).map(|(value, _)| value)
+    }
+
+    /// The same, with nothing that the store remembers of evaluations before it: what a test compares with.
+    #[cfg(test)]
+    pub(in crate::machine) fn evaluate_plainly(&self, store: &Store, at_ms: i64) -> Result<Value, EvalFault> {
+        let times = Times { at_ms, start_ms: at_ms, end_ms: at_ms };
+        evaluate::evaluate(self, store, times, evaluate::Asking::Plainly).map(|(value, _)| value)
     }
 
     /// Who reports at `at_ms`: the elements that [`Plan::evaluate`] would give if no comparison filtered any out,

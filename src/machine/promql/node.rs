@@ -90,6 +90,8 @@ pub(super) struct SubqueryNode {
 /// A function of the samples in a range.
 #[derive(Debug)]
 pub(super) struct OverTimeNode {
+    /// As it is called.
+    pub(super) name: &'static str,
     pub(super) function: OverTime,
     pub(super) keeps_name: bool,
     pub(super) check: Check,

@@ -6,11 +6,13 @@ use super::fault::EvalFault;
 use super::node::{Check, OverTimeNode, Ranged, SubqueryNode};
 use super::number;
 use super::range::Range;
+use super::shared::Computed;
 use super::syntax::{At, Edges};
 use super::vector::{Item, Lookup, Projection};
-use super::{LOOKBACK_MS, Leaf};
+use super::{LOOKBACK_MS, Leaf, Times};
 use crate::machine::series::{Point, SeriesId};
 use crate::wire::labels::METRIC_NAME;
+use std::sync::Arc;
 
 /// Series, each with samples.
 pub(super) type Samples<'a> = Vec<(Item<'a>, Vec<Point>)>;
@@ -48,6 +50,7 @@ impl<'a> Evaluation<'a> {
     /// Each series with its newest sample, unless that says that the series ended.
     pub(super) fn instant(&self, number: usize, of: fn(Point) -> f64) -> Vec<Item<'a>> {
         let leaf = &self.plan.leaves[number];
+        let mut items = Vec::with_capacity(self.store.selected(self.plan.selections[number]).len());
         let Span { start_ms, end_ms } = self.span(leaf);
         let newest = |id| match leaf.edges {
             Edges::Plain | Edges::Anchored => {
@@ -59,8 +62,9 @@ impl<'a> Evaluation<'a> {
                 edges::instant(&points, end_ms).map(|value| Point { time_ms: end_ms, value })
             }
         };
-        let item = |id| Some(Item::of_series(self.store.labels(id), of(newest(id)?)));
-        self.series(number).filter_map(item).collect()
+        let item = |id| Some(Item::of_series(id, self.store.labels(id), of(newest(id)?)));
+        items.extend(self.series(number).filter_map(item));
+        items
     }
 
     /// Each series with its samples in a range; none without any.
@@ -78,7 +82,7 @@ impl<'a> Evaluation<'a> {
                         let range = Range { points: &points, start_ms, end_ms, at_ms: self.times.at_ms };
                         points = edges::extended(&range, leaf.edges);
                     }
-                    (Item::of_series(self.store.labels(id), 0.0), points)
+                    (Item::of_series(id, self.store.labels(id), 0.0), points)
                 });
                 Ok(series.filter(|(_, points)| !points.is_empty()).collect())
             }
@@ -90,7 +94,7 @@ impl<'a> Evaluation<'a> {
         let end_ms = self.base_ms(node.at) - node.offset_ms;
         let span = Span { start_ms: end_ms - node.range_ms, end_ms };
         let outer_ms = self.times.at_ms;
-        let mut lookup = Lookup::new(self.labelling.key, &Projection::All);
+        let mut lookup = Lookup::plain(self.labelling.key, &Projection::All);
         let mut series: Samples<'a> = Vec::new();
         let mut time_ms = span.start_ms.div_euclid(node.step_ms) * node.step_ms + node.step_ms;
         while time_ms <= end_ms {
@@ -110,6 +114,54 @@ impl<'a> Evaluation<'a> {
 
     /// Each series with what a function makes of its samples in a range.
     pub(super) fn over_time(&mut self, node: &'a OverTimeNode) -> Result<Vec<Item<'a>>, EvalFault> {
+        let alone = node.scalars.is_empty() && self.labelling.groups.is_some() && !self.notes_wanted();
+        let items = match node.range {
+            Ranged::Leaf(leaf) if alone => self.shared(leaf, Some(node.name), |this| this.of_ranges(node))?,
+            Ranged::Leaf(_) | Ranged::Subquery(_) => self.of_ranges(node)?,
+        };
+        if node.keeps_name { Ok(items) } else { self.nameless(items) }
+    }
+
+    /// Each series of a selector with its newest value.
+    pub(super) fn newest(&mut self, number: usize) -> Result<Vec<Item<'a>>, EvalFault> {
+        let look = |this: &mut Self| Ok(this.instant(number, |point| point.value));
+        if self.labelling.groups.is_none() {
+            return look(self);
+        }
+        self.shared(number, None, look)
+    }
+
+    /// What is computed of a selector alone, once for every rule that asks for it at this step.
+    fn shared(
+        &mut self,
+        number: usize,
+        function: Option<&'static str>,
+        compute: impl FnOnce(&mut Self) -> Result<Vec<Item<'a>>, EvalFault>,
+    ) -> Result<Vec<Item<'a>>, EvalFault> {
+        let leaf = &self.plan.leaves[number];
+        let Times { at_ms, start_ms, end_ms } = self.times;
+        let plain = leaf.edges == Edges::Plain && leaf.at.is_none() && !leaf.filters;
+        if !plain || (at_ms, at_ms) != (start_ms, end_ms) {
+            return compute(self);
+        }
+        let (selection, window_ms, offset_ms) =
+            (self.plan.selections[number], leaf.window_ms, leaf.offset_ms);
+        let computed = Computed { selection, function, window_ms, offset_ms };
+        let store = self.store;
+        if let Some(values) = store.shared().borrow_mut().get((at_ms, store.version()), computed) {
+            let item = |(id, value): &(SeriesId, f64)| Item::of_series(*id, store.labels(*id), *value);
+            return Ok(values.iter().map(item).collect());
+        }
+        let items = compute(self)?;
+        if store.shared().borrow().wants(computed) {
+            let value = |item: &Item<'_>| item.series().map(|(id, _)| (id, item.value));
+            let values: Vec<(SeriesId, f64)> = items.iter().filter_map(value).collect();
+            store.shared().borrow_mut().put(computed, Arc::new(values));
+        }
+        Ok(items)
+    }
+
+    fn of_ranges(&mut self, node: &'a OverTimeNode) -> Result<Vec<Item<'a>>, EvalFault> {
         let scalars = self.scalars(&node.scalars)?;
         let mut items = Vec::new();
         match &node.range {
@@ -123,7 +175,7 @@ impl<'a> Evaluation<'a> {
                     points.clear();
                     let window = self.store.window(id, from_ms, to_ms);
                     points.extend(window.iter().filter(|point| !point.is_stale()));
-                    let item = Item::of_series(self.store.labels(id), 0.0);
+                    let item = Item::of_series(id, self.store.labels(id), 0.0);
                     items.extend(self.of_range(node, &scalars, item, &points, span)?);
                 }
             }
@@ -137,7 +189,7 @@ impl<'a> Evaluation<'a> {
         if node.check == Check::Quantile && !number::is_quantile(scalars[0]) && !items.is_empty() {
             self.note(|| node.mark.quantile(scalars[0]));
         }
-        if node.keeps_name { Ok(items) } else { self.nameless(items) }
+        Ok(items)
     }
 
     fn of_range(

@@ -1,15 +1,22 @@
 //! Instant vectors on their way through an expression. An element borrows the labels of its series until an operation
 //! makes new ones; dropping the metric's name is a flag.
 
+use super::binary::Labelling;
 use super::fault::EvalFault;
+use super::groups::Groups;
 use crate::machine::index::Buckets;
+use crate::machine::series::SeriesId;
 use crate::wire::{Labels, labels::METRIC_NAME};
 use siphasher::sip::SipHasher13;
-use std::borrow::Cow;
+use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 /// Labels that say what a metric is: who drops its name drops these, too, since they no longer hold.
 const METADATA: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
+
+/// So few elements are compared as they are.
+const FEW: usize = 8;
 
 /// What becomes of the metric's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,23 +27,56 @@ enum Name {
     Gone,
 }
 
+/// Who holds the labels of an element.
+#[derive(Debug, Clone)]
+enum Held<'a> {
+    /// They are a series'.
+    Series(SeriesId, &'a Labels),
+    Own(Labels),
+    /// They are those of a group.
+    Group(Arc<Labels>),
+}
+
+impl Held<'_> {
+    fn get(&self) -> &Labels {
+        match self {
+            Self::Series(_, labels) => labels,
+            Self::Own(labels) => labels,
+            Self::Group(labels) => labels,
+        }
+    }
+}
+
 /// One element.
 #[derive(Debug, Clone)]
 pub(super) struct Item<'a> {
-    labels: Cow<'a, Labels>,
+    labels: Held<'a>,
     name: Name,
     pub(super) value: f64,
 }
 
 impl<'a> Item<'a> {
     /// An element with the labels of a series.
-    pub(super) fn of_series(labels: &'a Labels, value: f64) -> Self {
-        Self { labels: Cow::Borrowed(labels), name: Name::Stays, value }
+    pub(super) fn of_series(id: SeriesId, labels: &'a Labels, value: f64) -> Self {
+        Self { labels: Held::Series(id, labels), name: Name::Stays, value }
+    }
+
+    /// An element with the labels of a group.
+    pub(super) fn of_group(labels: Arc<Labels>, value: f64) -> Self {
+        Self { labels: Held::Group(labels), name: Name::Stays, value }
+    }
+
+    /// The series that its labels are those of, and whether without the name.
+    pub(super) fn series(&self) -> Option<(SeriesId, bool)> {
+        match &self.labels {
+            Held::Series(id, _) => Some((*id, self.name == Name::Gone)),
+            Held::Own(_) | Held::Group(_) => None,
+        }
     }
 
     /// An element with labels of its own.
     pub(super) fn new(labels: Labels, value: f64) -> Self {
-        Self { labels: Cow::Owned(labels), name: Name::Stays, value }
+        Self { labels: Held::Own(labels), name: Name::Stays, value }
     }
 
     /// The same element without the metric's name: at once, or `late`.
@@ -57,17 +97,21 @@ impl<'a> Item<'a> {
 
     /// The value of a label; empty where there is none.
     pub(super) fn get(&self, name: &str) -> &str {
-        if self.name == Name::Gone && METADATA.contains(&name) { "" } else { self.labels.get(name) }
+        if self.name == Name::Gone && METADATA.contains(&name) { "" } else { self.labels.get().get(name) }
     }
 
     /// Labels in order of their names.
     pub(super) fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.labels.iter().filter(|(name, _)| self.name != Name::Gone || !METADATA.contains(name))
+        self.labels.get().iter().filter(|(name, _)| self.name != Name::Gone || !METADATA.contains(name))
     }
 
     /// The labels as a set of their own.
     pub(super) fn into_labels(self) -> Labels {
-        let mut labels = self.labels.into_owned();
+        let mut labels = match self.labels {
+            Held::Series(_, labels) => labels.clone(),
+            Held::Own(labels) => labels,
+            Held::Group(labels) => Arc::unwrap_or_clone(labels),
+        };
         if self.name == Name::Gone {
             METADATA.iter().for_each(|name| labels.set(name, ""));
         }
@@ -106,25 +150,25 @@ impl Projection {
         }
     }
 
-    fn view<'i>(&self, item: &'i Item<'_>) -> impl Iterator<Item = (&'i str, &'i str)> {
+    pub(super) fn takes_of<'i>(&self, item: &'i Item<'_>) -> impl Iterator<Item = (&'i str, &'i str)> {
         item.labels().filter(|(name, _)| self.takes(name))
     }
 
     /// A hash of the labels that count.
     pub(super) fn hash(&self, key: u64, item: &Item<'_>) -> u64 {
         let mut hasher = SipHasher13::new_with_keys(key, 2);
-        self.view(item).for_each(|pair| pair.hash(&mut hasher));
+        self.takes_of(item).for_each(|pair| pair.hash(&mut hasher));
         hasher.finish()
     }
 
     /// Whether two elements have the labels that count in common.
     pub(super) fn same(&self, a: &Item<'_>, b: &Item<'_>) -> bool {
-        self.view(a).eq(self.view(b))
+        self.takes_of(a).eq(self.takes_of(b))
     }
 
     /// The labels that count, as a set.
     pub(super) fn labels(&self, item: &Item<'_>) -> Labels {
-        Labels::new(self.view(item))
+        Labels::new(self.takes_of(item))
     }
 }
 
@@ -133,18 +177,39 @@ fn sorted(names: &[String]) -> Vec<Box<str>> {
     names.into_iter().map(Into::into).collect()
 }
 
-/// Elements, found by the labels that count. Holds at most one of each.
+/// Elements, found by the labels that count. Holds at most one of each. Between two calls of one look-up no other may
+/// begin that remembers groups: what goes on while elements are computed is [`Lookup::plain`].
 #[derive(Debug)]
 pub(super) struct Lookup<'p> {
     key: u64,
     projection: &'p Projection,
     buckets: Buckets,
+    dense: Option<Dense<'p>>,
+}
+
+/// The same by the numbers of groups.
+#[derive(Debug)]
+struct Dense<'p> {
+    groups: &'p RefCell<Groups>,
+    table: usize,
+    /// For each group, one more than the number of its element; 0 where there is none.
+    numbers: Vec<u32>,
 }
 
 impl<'p> Lookup<'p> {
-    /// An empty look-up; `key` is the store's hash key.
-    pub(super) fn new(key: u64, projection: &'p Projection) -> Self {
-        Self { key, projection, buckets: Buckets::default() }
+    /// An empty look-up.
+    pub(super) fn new(labelling: Labelling<'p>, projection: &'p Projection) -> Self {
+        let dense = labelling.groups.map(|groups| {
+            let table = groups.borrow_mut().table(projection);
+            let numbers = vec![0; groups.borrow().count(table)];
+            Dense { groups, table, numbers }
+        });
+        Self { dense, ..Self::plain(labelling.key, projection) }
+    }
+
+    /// The same without any memory of groups; `key` is the store's hash key.
+    pub(super) fn plain(key: u64, projection: &'p Projection) -> Self {
+        Self { key, projection, buckets: Buckets::default(), dense: None }
     }
 
     /// The number under which a matching element was entered; `item_of` gives the element of a number.
@@ -153,6 +218,11 @@ impl<'p> Lookup<'p> {
         item: &Item<'_>,
         item_of: impl Fn(usize) -> &'i Item<'a>,
     ) -> Option<usize> {
+        if let Some(Dense { groups, table, numbers }) = &self.dense {
+            let group = groups.borrow_mut().find(*table, self.key, item)?;
+            let number = numbers.get(group as usize).copied().filter(|number| *number > 0)?;
+            return Some(number as usize - 1);
+        }
         let hash = self.projection.hash(self.key, item);
         let same = |number: u32| self.projection.same(item_of(number as usize), item);
         self.buckets.find(hash, same).map(|number| number as usize)
@@ -165,40 +235,88 @@ impl<'p> Lookup<'p> {
         number: usize,
         item_of: impl Fn(usize) -> &'i Item<'a>,
     ) -> Result<usize, ()> {
+        // A vector has fewer elements than the store has series, whose ids have 32 bits; beyond that an element would
+        // only not be found again.
+        let entered = u32::try_from(number).unwrap_or(u32::MAX);
+        if let Some(Dense { groups, table, numbers }) = &mut self.dense {
+            let group = groups.borrow_mut().enter(*table, self.key, item) as usize;
+            if numbers.len() <= group {
+                numbers.resize(group + 1, 0);
+            }
+            let found = std::mem::replace(&mut numbers[group], entered.saturating_add(1));
+            if found == 0 {
+                return Err(());
+            }
+            numbers[group] = found;
+            return Ok(found as usize - 1);
+        }
         let hash = self.projection.hash(self.key, item);
         let same = |number: u32| self.projection.same(item_of(number as usize), item);
         match self.buckets.find(hash, same) {
             Some(found) => Ok(found as usize),
             None => {
-                // A vector has fewer elements than the store has series, whose ids have 32 bits; beyond that an
-                // element would only not be found again.
-                self.buckets.insert(hash, u32::try_from(number).unwrap_or(u32::MAX));
+                self.buckets.insert(hash, entered);
                 Err(())
             }
         }
     }
+
+    /// An element with the labels that count of this one, which was entered. A name that leaves goes on leaving.
+    pub(super) fn projected<'a>(&self, item: &Item<'_>, value: f64) -> Item<'a> {
+        let group = self.dense.as_ref().and_then(|Dense { groups, table, .. }| {
+            let mut groups = groups.borrow_mut();
+            let group = groups.find(*table, self.key, item)?;
+            Some(groups.labels(*table, group))
+        });
+        let projected = match group {
+            Some(labels) => Item::of_group(labels, value),
+            None => Item::new(self.projection.labels(item), value),
+        };
+        if item.loses_name() { projected.without_name(true) } else { projected }
+    }
 }
 
 /// Drops the metric's name. Elements of one name stay distinct by that; of several, it is checked.
-pub(super) fn nameless<'a>(key: u64, late: bool, items: Vec<Item<'a>>) -> Result<Vec<Item<'a>>, EvalFault> {
-    let alike = |a: &Item<'_>, b: &Item<'_>| METADATA.iter().all(|name| a.get(name) == b.get(name));
-    let one_name = late || items.windows(2).all(|pair| alike(&pair[0], &pair[1]));
+pub(super) fn nameless<'a>(
+    labelling: Labelling<'_>,
+    items: Vec<Item<'a>>,
+) -> Result<Vec<Item<'a>>, EvalFault> {
+    let late = labelling.late;
+    let one_name = late || of_one_name(labelling, &items);
     let items = items.into_iter().map(|item| item.without_name(late)).collect();
-    if one_name { Ok(items) } else { distinct(key, items) }
+    if one_name { Ok(items) } else { distinct(labelling, items) }
+}
+
+/// Whether what says which metric they are of is the same for all.
+fn of_one_name(labelling: Labelling<'_>, items: &[Item<'_>]) -> bool {
+    let Some(groups) = labelling.groups.filter(|_| items.len() > FEW) else {
+        let alike = |a: &Item<'_>, b: &Item<'_>| METADATA.iter().all(|name| a.get(name) == b.get(name));
+        return items.windows(2).all(|pair| alike(&pair[0], &pair[1]));
+    };
+    let mut groups = groups.borrow_mut();
+    let table = groups.table(&Projection::only(&METADATA.map(str::to_owned)));
+    let first = groups.enter(table, labelling.key, &items[0]);
+    items[1..].iter().all(|item| groups.enter(table, labelling.key, item) == first)
 }
 
 /// Lets the names go that were on their way out.
-pub(super) fn settled<'a>(key: u64, items: Vec<Item<'a>>) -> Result<Vec<Item<'a>>, EvalFault> {
+pub(super) fn settled<'a>(
+    labelling: Labelling<'_>,
+    items: Vec<Item<'a>>,
+) -> Result<Vec<Item<'a>>, EvalFault> {
     if !items.iter().any(Item::loses_name) {
         return Ok(items);
     }
     let settle = |item: Item<'a>| if item.loses_name() { item.without_name(false) } else { item };
-    distinct(key, items.into_iter().map(settle).collect())
+    distinct(labelling, items.into_iter().map(settle).collect())
 }
 
 /// Refuses a vector in which two elements have the same labels.
-pub(super) fn distinct<'a>(key: u64, items: Vec<Item<'a>>) -> Result<Vec<Item<'a>>, EvalFault> {
-    let mut seen = Lookup::new(key, &Projection::All);
+pub(super) fn distinct<'a>(
+    labelling: Labelling<'_>,
+    items: Vec<Item<'a>>,
+) -> Result<Vec<Item<'a>>, EvalFault> {
+    let mut seen = Lookup::new(labelling, &Projection::All);
     for (at, item) in items.iter().enumerate() {
         if seen.find_or_enter(item, at, |number| &items[number]).is_ok() {
             return Err(EvalFault::SameLabels { labels: item.clone().into_labels() });

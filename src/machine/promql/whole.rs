@@ -58,7 +58,7 @@ impl<'a> Evaluation<'a> {
             }
         }
         let result = self.nameless(result)?;
-        distinct(self.labelling.key, result)
+        distinct(self.labelling, result)
     }
 
     fn note_quantile(&mut self, q: f64, mark: Mark) {
@@ -71,7 +71,7 @@ impl<'a> Evaluation<'a> {
     /// left out.
     fn histograms(&mut self, items: Vec<Item<'a>>, mark: Mark) -> Vec<Histogram<'a>> {
         let mut histograms: Vec<Histogram<'a>> = Vec::new();
-        let mut lookup = Lookup::new(self.labelling.key, &Projection::All);
+        let mut lookup = Lookup::new(self.labelling, &Projection::All);
         for item in items {
             let Some(upper) = bound(item.get(LE)) else {
                 let (le, name) = (item.get(LE).to_owned(), item.get(METRIC_NAME).to_owned());

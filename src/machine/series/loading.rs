@@ -82,6 +82,8 @@ impl Loading {
     pub(in crate::machine) fn clear(&mut self, store: &mut Store) {
         store.pages = super::Pages::default();
         store.index = super::Buckets::default();
+        *store.groups.get_mut() = super::Groups::default();
+        store.version += 1;
         self.first_seen.clear();
         self.selected.iter_mut().for_each(Vec::clear);
     }

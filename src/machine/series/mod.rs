@@ -34,9 +34,11 @@ pub use selector::{Matcher, Selector, anchored};
 
 use super::baseline::{Baselines, Said, Watch};
 use super::index::{Buckets, Memo};
+use super::promql::{Groups, Shared};
 use crate::wire::{Labels, labels::METRIC_NAME};
 use cap::Cap;
 use siphasher::sip::SipHasher13;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -154,6 +156,11 @@ pub struct Store {
     /// Selections that pin a metric's name, by that name.
     named: BTreeMap<Box<str>, Vec<usize>>,
     unnamed: Vec<usize>,
+    /// One more with every change.
+    version: u64,
+    /// What evaluations remember of the labels of series, and of values until the next change. No state.
+    groups: RefCell<Groups>,
+    shared: RefCell<Shared>,
 }
 
 impl Store {
@@ -174,6 +181,9 @@ impl Store {
             said: Vec::new(),
             named: BTreeMap::new(),
             unnamed: Vec::new(),
+            version: 0,
+            groups: RefCell::default(),
+            shared: RefCell::default(),
         }
     }
 
@@ -188,6 +198,9 @@ impl Store {
         self.named.clear();
         self.unnamed.clear();
         self.memo.clear();
+        self.version += 1;
+        *self.groups.get_mut() = Groups::default();
+        *self.shared.get_mut() = Shared::default();
     }
 
     fn in_first_seen_order(&self) -> Vec<SeriesId> {
@@ -286,6 +299,7 @@ impl Store {
         }
         let stale = value.to_bits() == STALE_NAN_BITS;
         let value = if value.is_nan() && !stale { f64::NAN } else { value };
+        self.version += 1;
         series.ring.push(Point { time_ms, value }, clock_ms.saturating_sub(series.lookback_ms));
         Ok(())
     }
@@ -365,7 +379,8 @@ impl Store {
         let selections: usize =
             self.selections.iter().map(|s| s.series.capacity() * size_of::<SeriesId>()).sum();
         let found = self.memo.bytes() + self.index.bytes();
-        series + self.pages.bytes() + selections + found + self.baselines.bytes()
+        let remembered = self.groups.borrow().bytes() + self.shared.borrow().bytes();
+        series + self.pages.bytes() + selections + found + self.baselines.bytes() + remembered
     }
 
     /// The same series as they are now, for a snapshot.
@@ -384,6 +399,21 @@ impl Store {
         self.hash_key
     }
 
+    /// Another number whenever anything was another.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// What evaluations remember of the labels of series.
+    pub(super) fn groups(&self) -> &RefCell<Groups> {
+        &self.groups
+    }
+
+    /// What evaluations remember of values, until the next change.
+    pub(super) fn shared(&self) -> &RefCell<Shared> {
+        &self.shared
+    }
+
     /// Selections that a series with these labels is in.
     fn matching(&self, labels: &Labels) -> Vec<usize> {
         let named = self.named.get(labels.get(METRIC_NAME)).map_or(&[][..], Vec::as_slice);
@@ -398,6 +428,7 @@ impl Store {
         for at in matched {
             self.selections[*at].series.push(id);
         }
+        self.version += 1;
         self.watch(id, matched);
     }
 
@@ -407,6 +438,8 @@ impl Store {
             series.watch.slots().iter().for_each(|slot| self.baselines.release(*slot));
             self.index.remove(series.labels_hash, id.0);
             self.free.insert(id.0);
+            self.version += 1;
+            self.groups.get_mut().forget(id);
         }
     }
 
