@@ -42,6 +42,9 @@ pub enum Error {
     /// A measurement in memory.
     #[error(transparent)]
     Bench(#[from] crate::shell::bench::snapshot::CostsFault),
+    /// The bench's Prometheus.
+    #[error(transparent)]
+    BenchPeer(#[from] crate::shell::bench::prometheus::PeerFault),
     /// The bench of rules.
     #[error(transparent)]
     RulesBench(#[from] crate::shell::bench::rules::RulesFault),
@@ -72,6 +75,7 @@ impl Error {
             Self::Verify(fault) => fault.code(),
             Self::Keys(fault) => fault.code(),
             Self::Bench(fault) => fault.code(),
+            Self::BenchPeer(fault) => fault.code(),
             Self::RulesBench(fault) => fault.code(),
             Self::File { .. } => "file",
         }
@@ -93,6 +97,7 @@ impl Error {
             Self::Verify(fault) => fault.is_retryable(),
             Self::Keys(fault) => fault.is_retryable(),
             Self::Bench(fault) => fault.is_retryable(),
+            Self::BenchPeer(fault) => fault.is_retryable(),
             Self::RulesBench(fault) => fault.is_retryable(),
             Self::File { .. } => false,
         }

@@ -6,6 +6,7 @@ pub mod catchup;
 pub mod host;
 pub mod latency;
 pub mod load;
+pub mod prometheus;
 pub mod restore;
 pub mod rules;
 pub mod snapshot;

@@ -34,8 +34,12 @@ pub struct Costs {
     pub apply_ns: f64,
     /// Evaluating every group once: median over the rounds in which all were due.
     pub step: Duration,
+    /// The shortest of them: what it takes on a machine that does nothing else.
+    pub best_step: Duration,
     /// The longest of them.
     pub worst_step: Duration,
+    /// Seconds that samples and steps took, a second of log time.
+    pub busy: f64,
     /// Bytes of the samples and series held, by the machine's own count, a series held.
     pub bytes: f64,
     /// Growth of the process's resident memory, bytes.
@@ -137,7 +141,7 @@ pub fn measure(
     let (signer, resident_before) = (signer(), resident_bytes());
     let hosts = series.div_ceil(host::series_per_host());
     let mut log = begin(files, &signer)?;
-    let (mut applied_ns, mut steps) = (Vec::new(), Vec::new());
+    let (mut applied_ns, mut steps, mut busy) = (Vec::new(), Vec::new(), Duration::ZERO);
     let groups: BTreeSet<(&str, &str)> = log.machine.rules().map(|rule| (rule.file, rule.group)).collect();
     let (rules, groups) = (log.machine.rules().count(), groups.len());
     for round in 0..WARM_UP + rounds {
@@ -158,6 +162,7 @@ pub fn measure(
         if round < WARM_UP {
             continue;
         }
+        busy += applied + took;
         applied_ns.push(applied.as_secs_f64() * 1e9 / samples as f64);
         if log.machine.summary().evaluations - before == groups as u64 {
             steps.push(took.as_secs_f64());
@@ -179,7 +184,9 @@ pub fn measure(
         rounds,
         apply_ns: percentile(&applied_ns, 50),
         step: step(50),
+        best_step: step(0),
         worst_step: step(100),
+        busy: busy.as_secs_f64() * 1e3 / (rounds as f64 * round_ms as f64),
         bytes: summary.bytes as f64 / summary.series.max(1) as f64,
         resident_bytes: resident_bytes().saturating_sub(resident_before),
         firing: summary.firing,
