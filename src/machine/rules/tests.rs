@@ -195,22 +195,3 @@ fn what_is_wrong_with_a_baseline_is_said_with_its_place() {
         ]
     );
 }
-
-/// The README's examples, as they stand there.
-#[test]
-fn the_readme_shows_further_keys_that_load() {
-    let readme = include_str!("../../../README.md");
-    let from = readme.find("    groups:\n    - name: disks").expect("the example is there");
-    let example: Vec<&str> = readme[from..].lines().map_while(|line| line.strip_prefix("    ")).collect();
-    let compiled = load_one(&example.join("\n")).expect("it loads");
-    assert_eq!((compiled.groups[0].rules.len(), compiled.inhibits.len()), (2, 1));
-}
-
-#[test]
-fn the_readme_shows_baselines_that_load() {
-    let readme = include_str!("../../../README.md");
-    let from = readme.find("    baselines:").expect("the example is there");
-    let example: Vec<&str> = readme[from..].lines().map_while(|line| line.strip_prefix("    ")).collect();
-    let compiled = load_one(&example.join("\n")).expect("it loads");
-    assert_eq!((compiled.baselines[0].models.len(), compiled.groups[0].rules.len()), (3, 1));
-}

@@ -120,7 +120,8 @@ async fn watch(server: &mut Server, folder: &Path, address: &str, seconds: u64) 
     let began = clock::monotonic();
     let passed = || clock::monotonic().saturating_sub(began);
     let mut groups: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    let (mut first, mut last): (Option<(f64, Metrics)>, Option<(f64, Metrics)>) = (None, None);
+    let mut first: Option<(f64, Metrics)> = None;
+    let mut last: Option<(f64, Metrics)> = None;
     while passed().as_secs() < seconds {
         tokio::time::sleep(LOOK.min(Duration::from_secs(seconds.div_ceil(4)))).await;
         if server.0.try_wait().map_err(failed("waiting for prometheus"))?.is_some() {

@@ -83,7 +83,7 @@ fn without_snapshots_the_plan_says_so_once() {
                 what would become of alerts is not known: no snapshots are kept\n";
     assert!(text.ends_with(tail), "{text}");
     let first = Plan::new(None, &new, "t", Vec::new()).in_words();
-    assert!(first.contains(", the first\n") && first.contains("2 added, 0 changed"), "{first}");
+    assert!(first.contains(", the first\n") && first.contains("3 added, 0 changed"), "{first}");
     assert!(!first.contains("alerts"), "{first}");
     let moved = RuleSet { service_label: "app".to_owned(), ..new.clone() };
     let text = Plan::new(Some(&new), &moved, "t", Vec::new()).in_words();
