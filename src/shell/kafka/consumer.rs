@@ -193,6 +193,11 @@ impl Data {
         self.consumer.context().ends.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The same of one partition.
+    pub fn end(&self, partition: i32) -> Option<i64> {
+        self.consumer.context().ends.lock().unwrap_or_else(PoisonError::into_inner).get(&partition).copied()
+    }
+
     /// Reads a partition from `offset` on, into `lane`.
     pub fn assign(&self, partition: i32, offset: i64, lane: SyncSender<Delivery>) {
         self.order(Command::Assign(partition, offset, lane));
