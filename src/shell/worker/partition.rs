@@ -234,10 +234,13 @@ impl Hosting<'_> {
         self.shared.applied.set(self.partition, self.at + 1);
         self.standing.applied(batch, now.saturating_sub(before));
         self.hand_on()?;
+        if self.caught_up {
+            return Ok(());
+        }
         // Where records never cease no fetch comes back empty, which is how the end of the log is told: then it is what was
         // the end a moment ago.
         let end = self.shared.data.end(self.partition).unwrap_or(self.high).max(self.high);
-        if !self.caught_up && self.at + 1 >= end { self.reached_end() } else { Ok(()) }
+        if self.at + 1 >= end { self.reached_end() } else { Ok(()) }
     }
 
     fn act(&mut self, record: &Record<'_>) -> Result<(), Closed> {
