@@ -4,8 +4,8 @@
 //! observations, so that both workers of a partition switch at the same offset. Done twice, or cut short and done again,
 //! it is harmless: the machine ignores a version that is not above its own.
 
-use super::plan::{Plan, Prospect};
-use super::{Files, checked, counted, sets, short_hash};
+use super::plan::{Plan, Prospect, aim};
+use super::{Files, checked, sets};
 use crate::command::output;
 use crate::config::Config;
 use crate::error::Error;
@@ -107,14 +107,7 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<ExitCode, Error> {
     if code == ExitCode::SUCCESS {
         let text = match args.json {
             true => serde_json::json!({"applied": set.version}).to_string(),
-            false => format!(
-                "applied version {} ({}, {}) to {} of {}",
-                set.version,
-                counted(set.files.len(), "file"),
-                short_hash(&set),
-                counted(usize::try_from(partitions).unwrap_or_default(), "partition"),
-                topics.observations
-            ),
+            false => format!("applied {}", aim(&set, &topics.observations)),
         };
         output::line(&text)?;
     }

@@ -47,6 +47,17 @@ impl Prospect {
     }
 }
 
+/// Which set goes where.
+pub(super) fn aim(set: &RuleSet, topic: &str) -> String {
+    format!(
+        "version {} ({}, {}) to {} of {topic}",
+        set.version,
+        counted(set.files.len(), "file"),
+        short_hash(set),
+        counted(usize::try_from(set.partitions).unwrap_or_default(), "partition"),
+    )
+}
+
 /// What is shown before anything is done.
 pub(super) struct Plan<'a> {
     old: Option<&'a RuleSet>,
@@ -103,18 +114,11 @@ impl<'a> Plan<'a> {
     }
 
     pub(super) fn in_words(&self) -> String {
-        let RuleSet { version, files, partitions, .. } = self.new;
         let place = match self.old {
             Some(old) => format!("in place of version {}", old.version),
             None => "the first".to_owned(),
         };
-        let mut out = format!(
-            "version {version} ({}, {}) to {} of {}, {place}\n",
-            counted(files.len(), "file"),
-            short_hash(self.new),
-            counted(usize::try_from(*partitions).unwrap_or_default(), "partition"),
-            self.topic
-        );
+        let mut out = format!("{}, {place}\n", aim(self.new, self.topic));
         for (difference, upshot) in &self.changes {
             out += &diff::in_words(difference);
             // What is new begins with nothing: that goes without saying.
