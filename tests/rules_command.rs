@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Files that both tools read, below `tests/unittest`.
-const SHARED: [&str; 3] = ["disk.yaml", "shop.yaml", "notation.yaml"];
+const SHARED: [&str; 4] = ["disk.yaml", "shop.yaml", "notation.yaml", "subquery.yaml"];
 
 /// What a program said, and its exit code.
 struct Said {

@@ -31,7 +31,8 @@ pub(super) fn compile(expr: &str, settings: Settings, rule: bool) -> Result<Plan
         return Err(PlanFault::NotAValue { got });
     }
     let Compiler { leaves, sigmas, .. } = compiler;
-    Ok(Plan { root, leaves, sigmas, late_names: settings.late_names, selections: Vec::new() })
+    let (late_names, subquery_step_ms, selections) = (settings.late_names, SUBQUERY_STEP_MS, Vec::new());
+    Ok(Plan { root, leaves, sigmas, late_names, subquery_step_ms, selections })
 }
 
 /// When the part of the expression that is being compiled is evaluated, seen from the time of the whole.
@@ -176,10 +177,10 @@ impl Compiler<'_> {
     }
 
     fn subquery(&mut self, expr: &Expr, subquery: &Subquery) -> Result<SubqueryNode, PlanFault> {
-        let step_ms = subquery.step_ms.unwrap_or(SUBQUERY_STEP_MS);
+        let step_ms = subquery.step_ms;
         let (reach, steps) = (self.reach, self.steps);
         self.reach = reach.further(subquery.when, subquery.range_ms);
-        self.steps = steps.saturating_mul(subquery.range_ms / step_ms + 1);
+        self.steps = steps.saturating_mul(subquery.range_ms / step_ms.unwrap_or(SUBQUERY_STEP_MS) + 1);
         if self.steps > STEPS_MAX {
             let offset = self.characters(expr.place);
             return Err(PlanFault::TooManySteps { steps: self.steps, max: STEPS_MAX, offset });

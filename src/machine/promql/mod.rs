@@ -17,7 +17,8 @@
 //! - Elements are summed in the order in which their series were first seen, which both replicas share; Prometheus has
 //!   no order of its own here. `topk`, `bottomk` and `limitk` take of equals those whose labels come first.
 //! - The result is sorted by labels unless its outermost function sorts it; `NaN` is canonical.
-//! - A subquery without a step takes one a minute, Prometheus's default.
+//! - A subquery without a step takes one a minute, Prometheus's default; in `rules test` it takes one an
+//!   `evaluation_interval`, as promtool does.
 //! - `@ start()` and `@ end()` are the time of the evaluation: a rule has no other. A selector `@` a fixed time keeps
 //!   every sample from when the rule was loaded.
 //! - Metric names are dropped at once, as Prometheus does unless `promql-delayed-name-removal` is set;
@@ -83,6 +84,8 @@ pub struct Plan {
     leaves: Vec<Leaf>,
     sigmas: Vec<sigma::Sigma>,
     late_names: bool,
+    /// Step of subqueries that name none, milliseconds.
+    subquery_step_ms: i64,
     /// One per leaf once bound.
     selections: Vec<SelectionId>,
 }
@@ -190,6 +193,7 @@ impl Plan {
         }
         plan.leaves.iter_mut().for_each(|leaf| leaf.filters = true);
         plan.selections.clone_from(&self.selections);
+        plan.subquery_step_ms = self.subquery_step_ms;
         Ok(plan)
     }
 
@@ -213,6 +217,11 @@ impl Plan {
     pub fn bind(&mut self, selections: &[SelectionId]) {
         assert_eq!(selections.len(), self.leaves.len(), "one selection for each interest of the plan");
         self.selections = selections.to_vec();
+    }
+
+    /// Another step for subqueries that name none, milliseconds, above 0.
+    pub fn set_subquery_step(&mut self, step_ms: i64) {
+        self.subquery_step_ms = step_ms;
     }
 
     /// The value at `at_ms`, milliseconds since the epoch. The plan must be bound to this store.

@@ -80,8 +80,8 @@ pub(super) enum Ranged {
 pub(super) struct SubqueryNode {
     pub(super) inner: Node,
     pub(super) range_ms: i64,
-    /// Above 0. The steps are its multiples, whatever the time of the evaluation.
-    pub(super) step_ms: i64,
+    /// Above 0; without it, the plan's. The steps are its multiples, whatever the time of the evaluation.
+    pub(super) step_ms: Option<i64>,
     /// Positive looks into the past.
     pub(super) offset_ms: i64,
     pub(super) at: Option<At>,

@@ -94,9 +94,10 @@ impl<'a> Evaluation<'a> {
         let end_ms = self.base_ms(node.at) - node.offset_ms;
         let span = Span { start_ms: end_ms - node.range_ms, end_ms };
         let outer_ms = self.times.at_ms;
+        let step_ms = node.step_ms.unwrap_or(self.plan.subquery_step_ms);
         let mut lookup = Lookup::plain(self.labelling.key, &Projection::All);
         let mut series: Samples<'a> = Vec::new();
-        let mut time_ms = span.start_ms.div_euclid(node.step_ms) * node.step_ms + node.step_ms;
+        let mut time_ms = span.start_ms.div_euclid(step_ms) * step_ms + step_ms;
         while time_ms <= end_ms {
             self.times.at_ms = time_ms;
             for item in self.vector(&node.inner)? {
@@ -106,7 +107,7 @@ impl<'a> Evaluation<'a> {
                     Err(()) => series.push((item, vec![point])),
                 }
             }
-            time_ms += node.step_ms;
+            time_ms += step_ms;
         }
         self.times.at_ms = outer_ms;
         Ok((span, series))

@@ -16,7 +16,8 @@ use std::sync::Arc;
 pub struct Pace {
     /// Time of the first evaluation, milliseconds since the epoch; from 0.
     pub start_ms: i64,
-    /// Time between two evaluations, milliseconds; above 0. It stands in place of every group's `interval`.
+    /// Time between two evaluations, milliseconds; above 0. It stands in place of every group's `interval`, and is the
+    /// step of subqueries that name none.
     pub interval_ms: i64,
     /// Names of groups: those that stand here are evaluated in this order.
     pub order: Vec<String>,
@@ -51,9 +52,11 @@ impl Trial {
         let mut groups = machine.live.bind_beside(set, compiled, &mut machine.store, 0, &mut questions);
         let turn = |name: &str| pace.order.iter().position(|named| named == name).unwrap_or(0);
         groups.sort_by_key(|group| turn(&group.name));
+        questions.iter_mut().for_each(|plan| plan.set_subquery_step(pace.interval_ms));
         for mut group in groups {
             group.interval_ms = pace.interval_ms;
             for rule in &mut group.rules {
+                rule.plans_mut().for_each(|plan| plan.set_subquery_step(pace.interval_ms));
                 let annotations = match &mut rule.kind {
                     Kind::Recording => &mut [],
                     Kind::Alerting(alerting) => alerting.annotations.as_mut_slice(),
