@@ -95,11 +95,11 @@ configure_zookeeper() {
     server() { echo "server.$1=127.0.0.1:$(zk_quorum_port "$1"):$(zk_election_port "$1");127.0.0.1:$(zk_port "$1")"; }
     cat >"$home/zoo.cfg" <<EOF
 dataDir=$home/data
-# The shortest session is two ticks: 1 s.
-tickTime=500
+# A session that ended is noticed at the next tick: a quarter of a session of 1 s.
+tickTime=250
 # In ticks: 10 s to join the quorum, 5 s behind it before a follower is dropped.
-initLimit=20
-syncLimit=10
+initLimit=40
+syncLimit=20
 # Every client comes from one address here; the default allows it sixty connections.
 maxClientCnxns=0
 4lw.commands.whitelist=ruok,srvr,mntr
