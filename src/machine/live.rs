@@ -6,7 +6,7 @@
 //! longer returns the alert ends it at the next evaluation. Alerts of a rule that is gone are withdrawn at once.
 
 use super::alert::{Alert, Change, Timers};
-use super::promql::Plan;
+use super::promql::{Plan, share};
 use super::rules::{Compiled, Group, Inhibit, Kind, Rule};
 use super::schedule::Grid;
 use super::series::{Interest, STALE_NAN_BITS, Store};
@@ -140,6 +140,7 @@ impl Live {
             plan.bind(own);
             rest = others;
         }
+        share(groups.iter_mut().flat_map(|group| &mut group.rules).flat_map(Rule::plans_mut));
         self.inhibits = compiled.inhibits;
         let ranked =
             |rule: &Rule| matches!(&rule.kind, Kind::Alerting(alerting) if alerting.priority.is_some());

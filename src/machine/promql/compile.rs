@@ -6,10 +6,11 @@ use super::fault::PlanFault;
 use super::functions::Aggregation;
 use super::node::{AggregateNode, BinaryNode, Node, ParameterNode, Ranged, SubqueryNode};
 use super::note::Mark;
+use super::shared::Part;
 use super::sigma::Sigma;
 use super::syntax::{
     Aggregate, At, Binary, Edges, Expr, Group, Grouping, Kind, MatcherExpr, Place, SelectorExpr, Subquery,
-    Type, When, parse, quoted,
+    Type, When, parse, quoted, words,
 };
 use super::vector::Projection;
 use super::{LOOKBACK_MS, Leaf, Plan, SUBQUERY_STEP_MS, Settings};
@@ -23,16 +24,32 @@ const UNBOUNDED_MS: i64 = i64::MAX / 4;
 /// Text to plan. A rule's must be a scalar or an instant vector.
 pub(super) fn compile(expr: &str, settings: Settings, rule: bool) -> Result<Plan, PlanFault> {
     let tree = parse(expr, settings)?;
-    let (leaves, sigmas) = (Vec::new(), Vec::new());
-    let mut compiler = Compiler { text: expr, leaves, sigmas, reach: Reach::Back(0), steps: 1 };
+    let mut compiler = Compiler {
+        text: expr,
+        words: words(expr)?,
+        leaves: Vec::new(),
+        sigmas: Vec::new(),
+        parts: Vec::new(),
+        reach: Reach::Back(0),
+        steps: 1,
+        now: true,
+    };
     let root = compiler.node(&tree)?;
     if rule && matches!(tree.of_type(), Type::Range | Type::Text) {
         let got = if tree.of_type() == Type::Range { "a range vector" } else { "a string" };
         return Err(PlanFault::NotAValue { got });
     }
-    let Compiler { leaves, sigmas, .. } = compiler;
-    let (late_names, subquery_step_ms, selections) = (settings.late_names, SUBQUERY_STEP_MS, Vec::new());
-    Ok(Plan { root, leaves, sigmas, late_names, subquery_step_ms, selections })
+    let Compiler { leaves, sigmas, parts, .. } = compiler;
+    Ok(Plan {
+        root,
+        leaves,
+        sigmas,
+        late_names: settings.late_names,
+        subquery_step_ms: SUBQUERY_STEP_MS,
+        selections: Vec::new(),
+        parts,
+        slots: Vec::new(),
+    })
 }
 
 /// When the part of the expression that is being compiled is evaluated, seen from the time of the whole.
@@ -66,11 +83,15 @@ impl Reach {
 /// The state of a walk over a tree.
 pub(super) struct Compiler<'t> {
     text: &'t str,
+    words: Vec<Place>,
     leaves: Vec<Leaf>,
     sigmas: Vec<Sigma>,
+    parts: Vec<Part>,
     reach: Reach,
     /// How often the subqueries around evaluate what is being compiled.
     steps: i64,
+    /// Whether no subquery is around it.
+    now: bool,
 }
 
 impl Compiler<'_> {
@@ -93,8 +114,28 @@ impl Compiler<'_> {
     }
 
     pub(super) fn node(&mut self, expr: &Expr) -> Result<Node, PlanFault> {
+        let (expr, first) = (expr.inner(), self.parts.len());
+        let node = self.step(expr)?;
+        if !self.now || expr.of_type() != Type::Vector {
+            return Ok(node);
+        }
+        self.parts.push(Part { words: self.digest(expr.place), first });
+        Ok(Node::Part(self.parts.len() - 1, Box::new(node)))
+    }
+
+    /// Digest of the words at a place.
+    fn digest(&self, place: Place) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        let from = self.words.partition_point(|word| word.start < place.start);
+        for word in self.words[from..].iter().take_while(|word| word.end <= place.end) {
+            hasher.update(self.text[word.start..word.end].as_bytes()).update(b" ");
+        }
+        hasher.finalize().into()
+    }
+
+    fn step(&mut self, expr: &Expr) -> Result<Node, PlanFault> {
         Ok(match &expr.kind {
-            Kind::Paren(inner) => return self.node(inner),
+            Kind::Paren(inner) => return self.step(inner),
             Kind::Number(value) => Node::Number(*value),
             Kind::Text(bytes) => Node::Text(bytes.clone()),
             Kind::Negate(inner) => Node::Negate(self.boxed(inner)?),
@@ -185,8 +226,9 @@ impl Compiler<'_> {
             let offset = self.characters(expr.place);
             return Err(PlanFault::TooManySteps { steps: self.steps, max: STEPS_MAX, offset });
         }
+        let now = std::mem::replace(&mut self.now, false);
         let inner = self.node(&subquery.inner)?;
-        (self.reach, self.steps) = (reach, steps);
+        (self.reach, self.steps, self.now) = (reach, steps, now);
         Ok(SubqueryNode {
             inner,
             range_ms: subquery.range_ms,

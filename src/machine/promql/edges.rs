@@ -39,7 +39,8 @@ fn first(range: &Range<'_>) -> usize {
 /// The samples from the one before the range on; none if all are before it.
 fn anchored<'a>(range: &Range<'a>) -> Option<Range<'a>> {
     let last = range.points.last()?;
-    (last.time_ms > range.start_ms).then(|| Range { points: &range.points[first(range)..], ..*range })
+    let points = &range.points[first(range)..];
+    (last.time_ms > range.start_ms).then(|| Range { points, count: points.len(), ..*range })
 }
 
 /// The values at the edges of a range, and the samples between.

@@ -50,7 +50,7 @@ pub(super) fn evaluate(
             let element =
                 |item: Item<'_>| Element { value: canonical(item.value), labels: item.into_labels() };
             let mut elements: Vec<Element> = items.into_iter().map(element).collect();
-            if !sorts(&plan.root) {
+            if !sorts(plan.root.bare()) {
                 elements.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
             }
             Value::Vector(elements)
@@ -106,10 +106,6 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    pub(super) fn notes_wanted(&self) -> bool {
-        self.notes.is_some()
-    }
-
     /// Drops the metric's name.
     pub(super) fn nameless(&self, items: Vec<Item<'a>>) -> Result<Vec<Item<'a>>, EvalFault> {
         nameless(self.labelling, items)
@@ -123,6 +119,10 @@ impl<'a> Evaluation<'a> {
     /// The value of a node. It recurses: what an arm needs on the stack it needs in a function of its own.
     fn operand(&mut self, node: &'a Node) -> Result<Operand<'a>, EvalFault> {
         match node {
+            Node::Part(number, inner) => match self.slot(*number) {
+                Some(slot) => self.shared(slot, inner).map(Operand::Vector),
+                None => self.operand(inner),
+            },
             Node::Number(value) => Ok(Operand::Scalar(*value)),
             Node::Text(bytes) => Ok(Operand::Text(bytes.clone())),
             Node::Time => Ok(Operand::Scalar(self.now())),
@@ -132,7 +132,7 @@ impl<'a> Evaluation<'a> {
             Node::Negate(inner) => self.negated(inner),
             Node::ToVector(scalar) => self.scalar(scalar).map(bare),
             Node::Now(function) => Ok(bare(function(self.now()))),
-            Node::Instant(leaf) => self.newest(*leaf).map(Operand::Vector),
+            Node::Instant(leaf) => Ok(Operand::Vector(self.instant(*leaf, |point| point.value))),
             Node::SampleTimes(leaf) => self.sample_times(*leaf).map(Operand::Vector),
             Node::Times(vector) => self.times_of(vector).map(Operand::Vector),
             Node::OverTime(node) => self.over_time(node).map(Operand::Vector),
@@ -154,6 +154,32 @@ impl<'a> Evaluation<'a> {
             Node::Histogram(node) => self.histogram(node).map(Operand::Vector),
             Node::Aggregate(node) => self.aggregate(node).map(Operand::Vector),
         }
+    }
+
+    /// Whether nothing that is remembered or known beforehand may help: what a test compares with.
+    pub(super) fn plainly(&self) -> bool {
+        self.labelling.groups.is_none()
+    }
+
+    /// The slot of a part, if there is one and it may be looked at.
+    fn slot(&self, number: usize) -> Option<usize> {
+        if self.plainly() || self.notes.is_some() {
+            return None;
+        }
+        let slot = self.plan.slots.get(number).copied().flatten()?;
+        Some(2 * slot + usize::from(self.labelling.unfiltered))
+    }
+
+    /// What a part comes to: computed where that is not known yet.
+    fn shared(&mut self, slot: usize, part: &'a Node) -> Result<Vec<Item<'a>>, EvalFault> {
+        let (store, when) = (self.store, (self.times.at_ms, self.store.version()));
+        if let Some(kept) = store.shared().borrow_mut().get(when, slot) {
+            return Ok(kept.iter().map(|kept| Item::of_kept(kept, store)).collect());
+        }
+        let mut items = self.vector(part)?;
+        let kept = items.iter_mut().map(Item::keep).collect();
+        store.shared().borrow_mut().put(slot, kept);
+        Ok(items)
     }
 
     fn only_value(&mut self, vector: &'a Node) -> Result<f64, EvalFault> {

@@ -61,7 +61,7 @@ mod vector;
 mod whole;
 
 pub(super) use groups::Groups;
-pub(super) use shared::Shared;
+pub(super) use shared::{Shared, share};
 
 pub use fault::{EvalFault, PlanFault};
 pub use note::{Level, Note};
@@ -88,6 +88,10 @@ pub struct Plan {
     subquery_step_ms: i64,
     /// One per leaf once bound.
     selections: Vec<SelectionId>,
+    /// Those inside a part stand before it.
+    parts: Vec<shared::Part>,
+    /// Where what a part comes to is shared, part by part; empty before [`share`].
+    slots: Vec<Option<usize>>,
 }
 
 /// A selector in an expression.
@@ -210,7 +214,7 @@ impl Plan {
     #[must_use]
     pub fn is_selector(&self) -> bool {
         let now = |leaf: &Leaf| leaf.at.is_none() && leaf.offset_ms == 0;
-        matches!(self.root, node::Node::Instant(_)) && self.leaves.iter().all(now)
+        matches!(self.root.bare(), node::Node::Instant(_)) && self.leaves.iter().all(now)
     }
 
     /// Tells the plan what its interests are called in the store: the ids that [`Store::set_interests`] gave for them.

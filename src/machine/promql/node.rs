@@ -11,6 +11,8 @@ use crate::wire::Labels;
 /// One step, over those whose values it takes.
 #[derive(Debug)]
 pub(super) enum Node {
+    /// A part by its number, which may be known already.
+    Part(usize, Box<Node>),
     Number(f64),
     Text(Vec<u8>),
     /// `time()`.
@@ -66,6 +68,13 @@ pub(super) enum Node {
     Negate(Box<Node>),
     Aggregate(Box<AggregateNode>),
     Binary(Box<BinaryNode>),
+}
+
+impl Node {
+    /// The step itself, whether it is a numbered part or not.
+    pub(super) fn bare(&self) -> &Self {
+        if let Self::Part(_, inner) = self { inner } else { self }
+    }
 }
 
 /// What gives samples in a range.

@@ -3,10 +3,18 @@
 use super::number::{self, Mean, Sum, variance};
 use crate::machine::series::Point;
 
+/// Functions to which it is all the same what lies between the first sample and the last two of a counter that is not
+/// reset: they need not look at it.
+pub(super) const OF_ENDS: [&str; 8] =
+    ["count_over_time", "delta", "idelta", "increase", "irate", "last_over_time", "rate", "resets"];
+
 /// The samples of one series in `(start_ms, end_ms]`, oldest first, stale markers left out; at least one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Range<'a> {
+    /// All of them, or, for one of [`OF_ENDS`], the first and the last two.
     pub(super) points: &'a [Point],
+    /// How many there are.
+    pub(super) count: usize,
     pub(super) start_ms: i64,
     pub(super) end_ms: i64,
     /// When the expression is evaluated, whatever the offset.
@@ -65,7 +73,7 @@ fn extrapolated(range: &Range<'_>, counter: bool, per: Option<f64>) -> Option<f6
     let mut to_start = (first.time_ms - range.start_ms) as f64 / 1000.0;
     let mut to_end = (range.end_ms - last.time_ms) as f64 / 1000.0;
     let sampled = (last.time_ms - first.time_ms) as f64 / 1000.0;
-    let gap = sampled / (range.points.len() - 1) as f64;
+    let gap = sampled / (range.count - 1) as f64;
     let near = gap * 1.1;
     if to_start >= near {
         to_start = gap / 2.0;
@@ -127,7 +135,7 @@ pub(super) fn max_over_time(range: &Range<'_>, _: &[f64]) -> Option<f64> {
 }
 
 pub(super) fn count_over_time(range: &Range<'_>, _: &[f64]) -> Option<f64> {
-    Some(range.points.len() as f64)
+    Some(range.count as f64)
 }
 
 pub(super) fn first_over_time(range: &Range<'_>, _: &[f64]) -> Option<f64> {

@@ -5,14 +5,12 @@ use super::evaluate::Evaluation;
 use super::fault::EvalFault;
 use super::node::{Check, OverTimeNode, Ranged, SubqueryNode};
 use super::number;
-use super::range::Range;
-use super::shared::Computed;
+use super::range::{OF_ENDS, Range};
 use super::syntax::{At, Edges};
 use super::vector::{Item, Lookup, Projection};
-use super::{LOOKBACK_MS, Leaf, Times};
+use super::{LOOKBACK_MS, Leaf};
 use crate::machine::series::{Point, SeriesId};
 use crate::wire::labels::METRIC_NAME;
-use std::sync::Arc;
 
 /// Series, each with samples.
 pub(super) type Samples<'a> = Vec<(Item<'a>, Vec<Point>)>;
@@ -79,7 +77,8 @@ impl<'a> Evaluation<'a> {
                     let window = self.store.window(id, from_ms, to_ms);
                     let mut points: Vec<Point> = window.iter().filter(|point| !point.is_stale()).collect();
                     if leaf.edges != Edges::Plain {
-                        let range = Range { points: &points, start_ms, end_ms, at_ms: self.times.at_ms };
+                        let (count, at_ms) = (points.len(), self.times.at_ms);
+                        let range = Range { points: &points, count, start_ms, end_ms, at_ms };
                         points = edges::extended(&range, leaf.edges);
                     }
                     (Item::of_series(id, self.store.labels(id), 0.0), points)
@@ -115,51 +114,8 @@ impl<'a> Evaluation<'a> {
 
     /// Each series with what a function makes of its samples in a range.
     pub(super) fn over_time(&mut self, node: &'a OverTimeNode) -> Result<Vec<Item<'a>>, EvalFault> {
-        let alone = node.scalars.is_empty() && self.labelling.groups.is_some() && !self.notes_wanted();
-        let items = match node.range {
-            Ranged::Leaf(leaf) if alone => self.shared(leaf, Some(node.name), |this| this.of_ranges(node))?,
-            Ranged::Leaf(_) | Ranged::Subquery(_) => self.of_ranges(node)?,
-        };
+        let items = self.of_ranges(node)?;
         if node.keeps_name { Ok(items) } else { self.nameless(items) }
-    }
-
-    /// Each series of a selector with its newest value.
-    pub(super) fn newest(&mut self, number: usize) -> Result<Vec<Item<'a>>, EvalFault> {
-        let look = |this: &mut Self| Ok(this.instant(number, |point| point.value));
-        if self.labelling.groups.is_none() {
-            return look(self);
-        }
-        self.shared(number, None, look)
-    }
-
-    /// What is computed of a selector alone, once for every rule that asks for it at this step.
-    fn shared(
-        &mut self,
-        number: usize,
-        function: Option<&'static str>,
-        compute: impl FnOnce(&mut Self) -> Result<Vec<Item<'a>>, EvalFault>,
-    ) -> Result<Vec<Item<'a>>, EvalFault> {
-        let leaf = &self.plan.leaves[number];
-        let Times { at_ms, start_ms, end_ms } = self.times;
-        let plain = leaf.edges == Edges::Plain && leaf.at.is_none() && !leaf.filters;
-        if !plain || (at_ms, at_ms) != (start_ms, end_ms) {
-            return compute(self);
-        }
-        let (selection, window_ms, offset_ms) =
-            (self.plan.selections[number], leaf.window_ms, leaf.offset_ms);
-        let computed = Computed { selection, function, window_ms, offset_ms };
-        let store = self.store;
-        if let Some(values) = store.shared().borrow_mut().get((at_ms, store.version()), computed) {
-            let item = |(id, value): &(SeriesId, f64)| Item::of_series(*id, store.labels(*id), *value);
-            return Ok(values.iter().map(item).collect());
-        }
-        let items = compute(self)?;
-        if store.shared().borrow().wants(computed) {
-            let value = |item: &Item<'_>| item.series().map(|(id, _)| (id, item.value));
-            let values: Vec<(SeriesId, f64)> = items.iter().filter_map(value).collect();
-            store.shared().borrow_mut().put(computed, Arc::new(values));
-        }
-        Ok(items)
     }
 
     fn of_ranges(&mut self, node: &'a OverTimeNode) -> Result<Vec<Item<'a>>, EvalFault> {
@@ -172,18 +128,29 @@ impl<'a> Evaluation<'a> {
                 let span = self.span(leaf);
                 let (from_ms, to_ms) = reach_ms(leaf, span.start_ms, span.end_ms);
                 let mut points: Vec<Point> = Vec::new();
+                let of_ends = OF_ENDS.contains(&node.name) && leaf.edges == Edges::Plain && !self.plainly();
                 for id in self.series(*number) {
                     points.clear();
                     let window = self.store.window(id, from_ms, to_ms);
-                    points.extend(window.iter().filter(|point| !point.is_stale()));
+                    let ends = if of_ends { window.rising_ends() } else { None };
+                    let count = match ends {
+                        Some(ends) => {
+                            points.extend(ends);
+                            window.len()
+                        }
+                        None => {
+                            points.extend(window.iter().filter(|point| !point.is_stale()));
+                            points.len()
+                        }
+                    };
                     let item = Item::of_series(id, self.store.labels(id), 0.0);
-                    items.extend(self.of_range(node, &scalars, item, &points, span)?);
+                    items.extend(self.of_range(node, &scalars, item, (&points, count), span)?);
                 }
             }
             Ranged::Subquery(subquery) => {
                 let (span, series) = self.subquery(subquery)?;
                 for (item, points) in series {
-                    items.extend(self.of_range(node, &scalars, item, &points, span)?);
+                    items.extend(self.of_range(node, &scalars, item, (&points, points.len()), span)?);
                 }
             }
         }
@@ -198,7 +165,7 @@ impl<'a> Evaluation<'a> {
         node: &OverTimeNode,
         scalars: &[f64],
         item: Item<'a>,
-        points: &[Point],
+        (points, count): (&[Point], usize),
         Span { start_ms, end_ms }: Span,
     ) -> Result<Option<Item<'a>>, EvalFault> {
         if points.is_empty() {
@@ -207,7 +174,7 @@ impl<'a> Evaluation<'a> {
         if node.check == Check::Factors {
             check_factors(scalars)?;
         }
-        let range = Range { points, start_ms, end_ms, at_ms: self.times.at_ms };
+        let range = Range { points, count, start_ms, end_ms, at_ms: self.times.at_ms };
         let Some(value) = (node.function)(&range, scalars) else { return Ok(None) };
         if node.check == Check::Counter {
             self.check_counter(node, &item);

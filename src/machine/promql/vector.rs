@@ -5,7 +5,7 @@ use super::binary::Labelling;
 use super::fault::EvalFault;
 use super::groups::Groups;
 use crate::machine::index::Buckets;
-use crate::machine::series::SeriesId;
+use crate::machine::series::{SeriesId, Store};
 use crate::wire::{Labels, labels::METRIC_NAME};
 use siphasher::sip::SipHasher13;
 use std::cell::RefCell;
@@ -66,6 +66,28 @@ impl<'a> Item<'a> {
         Self { labels: Held::Group(labels), name: Name::Stays, value }
     }
 
+    /// The same element as it was kept.
+    pub(super) fn of_kept(kept: &Kept, store: &'a Store) -> Self {
+        let labels = match &kept.labels {
+            KeptLabels::Series(id) => Held::Series(*id, store.labels(*id)),
+            KeptLabels::Shared(labels) => Held::Group(Arc::clone(labels)),
+        };
+        Self { labels, name: kept.name, value: kept.value }
+    }
+
+    /// What is to be kept of it. Labels of its own are from now on shared with that.
+    pub(super) fn keep(&mut self) -> Kept {
+        if let Held::Own(labels) = &mut self.labels {
+            self.labels = Held::Group(Arc::new(std::mem::take(labels)));
+        }
+        let labels = match &self.labels {
+            Held::Series(id, _) => KeptLabels::Series(*id),
+            Held::Group(labels) => KeptLabels::Shared(Arc::clone(labels)),
+            Held::Own(_) => unreachable!("they are shared by now"),
+        };
+        Kept { labels, name: self.name, value: self.value }
+    }
+
     /// The series that its labels are those of, and whether without the name.
     pub(super) fn series(&self) -> Option<(SeriesId, bool)> {
         match &self.labels {
@@ -117,6 +139,20 @@ impl<'a> Item<'a> {
         }
         labels
     }
+}
+
+/// What is kept of an element from one expression to the next: it borrows nothing of the store.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    labels: KeptLabels,
+    name: Name,
+    value: f64,
+}
+
+#[derive(Debug, Clone)]
+enum KeptLabels {
+    Series(SeriesId),
+    Shared(Arc<Labels>),
 }
 
 /// Which labels count when elements are grouped or matched.

@@ -30,6 +30,7 @@ impl Point {
 pub struct Window<'a> {
     head: &'a [Point],
     tail: &'a [Point],
+    rises: bool,
 }
 
 impl<'a> Window<'a> {
@@ -43,12 +44,50 @@ impl<'a> Window<'a> {
     pub fn last(&self) -> Option<Point> {
         self.tail.last().or(self.head.last()).copied()
     }
+
+    /// How many samples there are, stale markers counted.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.head.len() + self.tail.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The first sample and the last two, if it is known without a look at the others that none of them is NaN, a stale
+    /// marker, or below the one before: a counter that was not reset.
+    #[must_use]
+    pub fn rising_ends(&self) -> Option<[Point; 3]> {
+        let count = self.len();
+        let at = |at: usize| self.head.get(at).or_else(|| self.tail.get(at - self.head.len())).copied();
+        if !self.rises || count < 3 {
+            return None;
+        }
+        Some([at(0)?, at(count - 2)?, at(count - 1)?])
+    }
 }
 
 /// What the hot path touches of one series.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::machine) struct Ring {
     points: VecDeque<Point>,
+    /// Time of the newest sample that does not carry a rising counter on: see [`carries_on`]. Follows from the samples.
+    broke_ms: i64,
+}
+
+impl Default for Ring {
+    fn default() -> Self {
+        Self { points: VecDeque::new(), broke_ms: i64::MIN }
+    }
+}
+
+/// Whether a sample is a number, and not below the one before.
+fn carries_on(before: Option<&Point>, point: Point) -> bool {
+    let floor = before.map_or(f64::NEG_INFINITY, |before| before.value);
+    point.value >= floor
 }
 
 impl Ring {
@@ -60,6 +99,9 @@ impl Ring {
             self.points.pop_front();
         }
         if point.time_ms > cut_ms {
+            if !carries_on(self.points.back(), point) {
+                self.broke_ms = point.time_ms;
+            }
             self.points.push_back(point);
         }
     }
@@ -67,7 +109,8 @@ impl Ring {
     /// The samples in `(after_ms, to_ms]`.
     pub(super) fn window(&self, after_ms: i64, to_ms: i64) -> Window<'_> {
         let (head, tail) = self.points.as_slices();
-        Window { head: between(head, after_ms, to_ms), tail: between(tail, after_ms, to_ms) }
+        let rises = self.broke_ms <= after_ms;
+        Window { head: between(head, after_ms, to_ms), tail: between(tail, after_ms, to_ms), rises }
     }
 
     /// Every sample, oldest first.
@@ -88,14 +131,19 @@ impl Clone for Ring {
         let (head, tail) = self.points.as_slices();
         points.extend(head);
         points.extend(tail);
-        Self { points }
+        Self { points, broke_ms: self.broke_ms }
     }
 }
 
 /// Samples in ascending order of their times, as they were kept.
 impl From<Vec<Point>> for Ring {
     fn from(points: Vec<Point>) -> Self {
-        Self { points: points.into() }
+        let breaks = (0..points.len()).rev().find(|at| {
+            let before = at.checked_sub(1).map(|before| &points[before]);
+            !carries_on(before, points[*at])
+        });
+        let broke_ms = breaks.map_or(i64::MIN, |at| points[at].time_ms);
+        Self { points: points.into(), broke_ms }
     }
 }
 

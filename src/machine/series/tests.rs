@@ -238,7 +238,17 @@ proptest! {
             let inside = |point: &&Point| point.time_ms > after && point.time_ms <= to;
             let want: Vec<Point> = points.iter().filter(inside).copied().collect();
             prop_assert_eq!(store.latest(id, after, to), want.last().copied());
-            prop_assert_eq!(store.window(id, after, to).iter().collect::<Vec<_>>(), want);
+            let seen = store.window(id, after, to);
+            prop_assert_eq!(seen.iter().collect::<Vec<_>>(), want.clone());
+            // The ends of what rises are told, whether the ring was filled sample by sample or restored; of what falls, not.
+            let rises = want.windows(2).all(|pair| pair[1].value >= pair[0].value);
+            let (restored, alone) = (Ring::from(points.clone()), Ring::from(want.clone()));
+            let of_alone = alone.window(after, to).rising_ends();
+            prop_assert_eq!(of_alone.is_some(), rises && want.len() > 2);
+            for ends in [of_alone, seen.rising_ends(), restored.window(after, to).rising_ends()].into_iter().flatten() {
+                prop_assert!(rises);
+                prop_assert_eq!(ends, [want[0], want[want.len() - 2], want[want.len() - 1]]);
+            }
         }
     }
 

@@ -25,6 +25,8 @@ pub(in crate::machine) use literal::unquote;
 pub(super) use parser::parse;
 pub(super) use tree::*;
 
+use super::fault::PlanFault;
+
 /// Longest expression, bytes.
 pub(super) const EXPR_BYTES_MAX: usize = 16 << 10;
 /// Deepest nesting of an expression: the parser recurses.
@@ -33,3 +35,9 @@ pub(super) const NESTING_MAX: usize = 100;
 pub(super) const HEIGHT_MAX: usize = 200;
 /// Longest range or offset: a hundred years, so that no arithmetic on times overflows.
 pub(super) const DURATION_MS_MAX: i64 = 100 * 365 * 24 * 3600 * 1000;
+
+/// Where the words of a text stand, in order; white space and comments left out.
+pub(super) fn words(text: &str) -> Result<Vec<Place>, PlanFault> {
+    let places = lexer::lex(text)?.into_iter().map(|lexeme| Place { start: lexeme.start, end: lexeme.end });
+    Ok(places.filter(|place| place.start < place.end).collect())
+}
