@@ -2,8 +2,9 @@
 //! hand. Needs no cluster.
 
 use crate::error::Error;
+use crate::shell::bench::host::Host;
 use crate::shell::bench::prometheus::{self, Peer};
-use crate::shell::bench::rules::{Costs, WARM_UP, measure};
+use crate::shell::bench::rules::{Costs, WARM_UP, measure, prepare};
 use crate::shell::files;
 use crate::wire::RuleFile;
 use serde_json::json;
@@ -16,7 +17,8 @@ const ROUND_MS: i64 = 15_000;
 /// Flags of `bellwether bench rules`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Series, rounded up to whole hosts of about five hundred, named as node_exporter names them.
+    /// Series, rounded up to whole hosts of about five hundred, named as node_exporter names them, and what else the
+    /// rules select.
     #[arg(long, default_value_t = 100_000)]
     series: usize,
     /// Rule file; more than one may be given.
@@ -43,8 +45,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         rule_files.push(RuleFile { name: path.display().to_string(), content: files::read_text(path)? });
     }
     eprintln!("bench: {WARM_UP} + {} rounds over {} series, in memory …", args.rounds, args.series);
-    let costs = measure(rule_files.clone(), args.series, args.rounds, ROUND_MS)?;
-    let peer = peer(args, &rule_files, costs.hosts)?;
+    let (set, host) = prepare(rule_files.clone())?;
+    let costs = measure(set, &host, args.series, args.rounds, ROUND_MS)?;
+    let peer = peer(args, &rule_files, (host, costs.hosts))?;
     if args.json {
         print_json(&costs, peer.as_ref());
         return Ok(ExitCode::SUCCESS);
@@ -57,7 +60,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
 }
 
 /// What a Prometheus takes for the same, where one is wanted and found.
-fn peer(args: &Args, rule_files: &[RuleFile], hosts: usize) -> Result<Option<Peer>, Error> {
+fn peer(args: &Args, rule_files: &[RuleFile], hosts: (Host, usize)) -> Result<Option<Peer>, Error> {
     let seconds = args.peer_seconds;
     if seconds == 0 {
         return Ok(None);

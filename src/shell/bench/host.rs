@@ -1,7 +1,11 @@
 //! Hosts as node_exporter tells of them: the series that `bench rules` evaluates rules over. About five hundred a host,
-//! in one batch a host and round.
+//! in one batch a host and round; and what else the rules select (MySQL's, Redis's …), a series for each selector.
 
+use crate::machine::rules::{Compiled, Kind};
+use crate::machine::series::Selector;
+use crate::wire::labels::METRIC_NAME;
 use crate::wire::{Fault, Labels, ObservationsWriter};
+use std::collections::BTreeSet;
 
 /// Label values of one label of a metric: as many series as there are combinations.
 #[derive(Debug, Clone, Copy)]
@@ -170,56 +174,124 @@ impl Of {
     }
 }
 
-/// Series of one host.
-#[must_use]
-pub fn series_per_host() -> usize {
-    let of = |labels: &[(&str, Of)]| labels.iter().map(|(_, of)| of.len()).product::<usize>();
-    METRICS.iter().map(|(_, labels, _)| of(labels)).sum::<usize>() + MEMORY.len() + NETSTAT.len()
+/// What every host tells: node_exporter's series, and these beside them.
+#[derive(Debug, Clone, Default)]
+pub struct Host {
+    beside: Vec<(String, Labels, Moves)>,
 }
 
-/// Calls `each` with every series of a host and its value at a round: name, labels, value. Some hosts are in trouble:
-/// one in fifty has a full disk, one in a hundred is down.
-pub fn samples<E>(
-    host: usize,
-    round: usize,
-    round_s: f64,
-    mut each: impl FnMut(&str, &Labels, f64) -> Result<(), E>,
-) -> Result<(), E> {
-    let instance = format!("host-{host:05}.example:9100");
-    let mut number = 0;
-    let mut tell = |name: &str, own: &[(&str, String)], moves: Moves| {
-        number += 1;
-        let fixed = [("instance", instance.as_str()), ("job", "node")];
-        let labels = Labels::new(own.iter().map(|(name, value)| (*name, value.as_str())).chain(fixed));
-        let mut value = value(moves, host, number, round, round_s);
-        match name {
-            "up" if host.is_multiple_of(100) => value = 0.0,
-            "node_filesystem_avail_bytes" if host % 50 == 1 => value /= 50.0,
-            "node_systemd_unit_state" if is_active(own) => value = 1.0,
-            "node_md_disks" if !is_active(own) => value = 0.0,
-            _ => {}
-        }
-        each(name, &labels, value)
-    };
-    for (name, labels, moves) in METRICS {
-        let combinations = labels.iter().map(|(_, of)| of.len()).product::<usize>();
-        for at in 0..combinations {
-            let mut rest = at;
-            let mut own = Vec::with_capacity(labels.len());
-            for (label, of) in *labels {
-                own.push((*label, of.value(rest % of.len())));
-                rest /= of.len();
+impl Host {
+    /// A host that has what these rules select, too, where a series can be made for a selector: one that names its
+    /// metric. What rules and baselines record is left to them.
+    #[must_use]
+    pub fn of(rules: &Compiled) -> Self {
+        let rules = || rules.groups.iter().flat_map(|group| &group.rules);
+        let recorded =
+            rules().filter(|rule| matches!(rule.kind, Kind::Recording)).map(|rule| rule.name.clone());
+        let known: BTreeSet<String> = recorded.chain(names()).collect();
+        let interests = rules().flat_map(|rule| rule.plans()).flat_map(|plan| plan.interests());
+        let made: BTreeSet<(String, Labels)> = interests
+            .filter_map(|interest| Some((interest.selector.metric_name()?.to_owned(), interest.selector)))
+            .filter(|(name, _)| !known.contains(name) && !name.contains(':'))
+            .filter_map(|(name, selector)| Some((name, selected_by(&selector)?)))
+            .collect();
+        let moving = |(name, labels): (String, Labels)| {
+            let counts = ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix));
+            (name, labels, if counts { Counter(10.0) } else { Gauge(100.0) })
+        };
+        Self { beside: made.into_iter().map(moving).collect() }
+    }
+
+    /// Series of one host.
+    #[must_use]
+    pub fn series(&self) -> usize {
+        let of = |labels: &[(&str, Of)]| labels.iter().map(|(_, of)| of.len()).product::<usize>();
+        let own = METRICS.iter().map(|(_, labels, _)| of(labels)).sum::<usize>();
+        own + MEMORY.len() + NETSTAT.len() + self.beside.len()
+    }
+
+    /// One host's batch of a round.
+    pub fn batch(&self, host: usize, round: usize, round_ms: i64, time_ms: i64) -> Result<Vec<u8>, Fault> {
+        let mut writer = ObservationsWriter::new(&format!("host-{host:05}"))?;
+        self.samples(host, round, round_ms as f64 / 1000.0, |name, labels, value| {
+            writer.sample(name, labels, time_ms, value)
+        })?;
+        Ok(writer.finish())
+    }
+
+    /// Calls `each` with every series of a host and its value at a round: name, labels, value. Some hosts are in trouble:
+    /// one in fifty has a full disk, one in a hundred is down.
+    pub fn samples<E>(
+        &self,
+        host: usize,
+        round: usize,
+        round_s: f64,
+        mut each: impl FnMut(&str, &Labels, f64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let instance = format!("host-{host:05}.example:9100");
+        let mut number = 0;
+        let mut tell = |name: &str, own: &[(&str, String)], moves: Moves| {
+            number += 1;
+            let fixed = [("instance", instance.as_str()), ("job", "node")];
+            let labels = Labels::new(own.iter().map(|(name, value)| (*name, value.as_str())).chain(fixed));
+            let mut value = value(moves, host, number, round, round_s);
+            match name {
+                "up" if host.is_multiple_of(100) => value = 0.0,
+                "node_filesystem_avail_bytes" if host % 50 == 1 => value /= 50.0,
+                "node_systemd_unit_state" if is_active(own) => value = 1.0,
+                "node_md_disks" if !is_active(own) => value = 0.0,
+                _ => {}
             }
-            tell(name, &own, *moves)?;
+            each(name, &labels, value)
+        };
+        for (name, labels, moves) in METRICS {
+            let combinations = labels.iter().map(|(_, of)| of.len()).product::<usize>();
+            for at in 0..combinations {
+                let mut rest = at;
+                let mut own = Vec::with_capacity(labels.len());
+                for (label, of) in *labels {
+                    own.push((*label, of.value(rest % of.len())));
+                    rest /= of.len();
+                }
+                tell(name, &own, *moves)?;
+            }
         }
+        for name in MEMORY {
+            tell(&format!("node_memory_{name}_bytes"), &[], Gauge(1e9))?;
+        }
+        for name in NETSTAT {
+            tell(&format!("node_netstat_{name}"), &[], Counter(10.0))?;
+        }
+        for (number, (name, labels, moves)) in self.beside.iter().enumerate() {
+            let mut labels = labels.clone();
+            labels.set("instance", &instance);
+            each(name, &labels, value(*moves, host, number, round, round_s))?;
+        }
+        Ok(())
     }
-    for name in MEMORY {
-        tell(&format!("node_memory_{name}_bytes"), &[], Gauge(1e9))?;
+}
+
+/// Names of node_exporter's metrics.
+fn names() -> impl Iterator<Item = String> {
+    let tables = METRICS.iter().map(|(name, _, _)| (*name).to_owned());
+    let memory = MEMORY.iter().map(|name| format!("node_memory_{name}_bytes"));
+    tables.chain(memory).chain(NETSTAT.iter().map(|name| format!("node_netstat_{name}")))
+}
+
+/// Labels, beside name and instance, of a series that a selector selects; `None` where a regular expression of it is not
+/// simple.
+fn selected_by(selector: &Selector) -> Option<Labels> {
+    let mut labels = Labels::new([("job", "bench")]);
+    for matcher in selector.matchers().iter().filter(|matcher| matcher.name() != METRIC_NAME) {
+        let words =
+            matcher.value().split(['|', '(', ')']).map(|word| word.replace(".*", "").replace(".+", "x"));
+        let candidates =
+            [labels.get(matcher.name()).to_owned(), matcher.value().to_owned(), "other".to_owned()];
+        let fits = candidates.into_iter().chain(words).find(|value| matcher.matches(value))?;
+        labels.set(matcher.name(), &fits);
     }
-    for name in NETSTAT {
-        tell(&format!("node_netstat_{name}"), &[], Counter(10.0))?;
-    }
-    Ok(())
+    labels.set("instance", "");
+    Some(labels)
 }
 
 /// The same for the same place, in every run.
@@ -230,15 +302,6 @@ fn value(moves: Moves, host: usize, number: usize, round: usize, round_s: f64) -
         Gauge(about) => about * (0.9 + 0.2 * noise(round)),
         Counter(rate) => rate * round_s * (round as f64 + 0.5 * noise(round)),
     }
-}
-
-/// One host's batch of a round.
-pub fn batch(host: usize, round: usize, round_ms: i64, time_ms: i64) -> Result<Vec<u8>, Fault> {
-    let mut writer = ObservationsWriter::new(&format!("host-{host:05}"))?;
-    samples(host, round, round_ms as f64 / 1000.0, |name, labels, value| {
-        writer.sample(name, labels, time_ms, value)
-    })?;
-    Ok(writer.finish())
 }
 
 #[cfg(test)]
@@ -254,10 +317,10 @@ mod tests {
             assert!(seen.insert((name.to_owned(), labels.clone())), "{name} {labels:?} twice");
             Ok::<(), ()>(())
         };
-        samples(3, 1, 15.0, note).expect("nothing fails");
-        assert_eq!(seen.len(), series_per_host());
+        Host::default().samples(3, 1, 15.0, note).expect("nothing fails");
+        assert_eq!(seen.len(), Host::default().series());
         assert!((450..=650).contains(&seen.len()), "{}", seen.len());
-        let bytes = batch(3, 1, 15_000, 20_000).expect("within every bound");
+        let bytes = Host::default().batch(3, 1, 15_000, 20_000).expect("within every bound");
         assert!(crate::wire::Inbound::read(&bytes).is_ok());
     }
 }

@@ -1,7 +1,8 @@
 //! A real Prometheus beside ours, on the same rules and series: it scrapes the bench's hosts over loopback and tells of
 //! itself what its rules cost. The values come from the same functions, a round for every scrape.
 
-use super::{host, percentile};
+use super::host::Host;
+use super::percentile;
 use crate::shell::{clock, files, http, tls};
 use crate::wire::RuleFile;
 use axum::routing::get;
@@ -87,18 +88,18 @@ pub fn on_path() -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join("prometheus")).find(|file| files::exists(file))
 }
 
-/// Runs `program` over these rules and so many hosts for `seconds`, with a scrape every `round_s`, and asks it what that
-/// cost.
+/// Runs `program` over these rules and so many of a host for `seconds`, with a scrape every `round_s`, and asks it what
+/// that cost.
 pub fn measure(
     program: &Path,
     rules: &[RuleFile],
-    hosts: usize,
+    (host, hosts): (Host, usize),
     (round_s, seconds): (u64, u64),
 ) -> Result<Peer, PeerFault> {
     let rounds = Arc::new(AtomicUsize::new(0));
     let scraped = move || {
-        let round = rounds.fetch_add(1, Ordering::Relaxed);
-        async move { exposition(hosts, round, round_s as f64) }
+        let text = exposition(&host, hosts, rounds.fetch_add(1, Ordering::Relaxed), round_s as f64);
+        async move { text }
     };
     let target = http::serve_app("127.0.0.1:0", axum::Router::new().route("/metrics", get(scraped)))?;
     let folder = Folder::new(clock::wall_ms()).map_err(failed("making prometheus's folder"))?;
@@ -172,7 +173,7 @@ fn last_words(folder: &Path) -> String {
 }
 
 /// What every host tells, as a scrape has it.
-fn exposition(hosts: usize, round: usize, round_s: f64) -> String {
+fn exposition(host: &Host, hosts: usize, round: usize, round_s: f64) -> String {
     let mut text = String::new();
     for number in 0..hosts {
         let line = |name: &str, labels: &crate::wire::Labels, value: f64| {
@@ -185,7 +186,7 @@ fn exposition(hosts: usize, round: usize, round_s: f64) -> String {
             writeln!(text, "}} {value}")
         };
         // Writing to a string cannot fail.
-        _ = host::samples(number, round, round_s, line);
+        _ = host.samples(number, round, round_s, line);
     }
     text
 }
@@ -289,8 +290,9 @@ mod tests {
 
     #[test]
     fn a_scrape_has_a_line_for_every_series_and_moves_with_the_round() {
-        let (first, second) = (exposition(2, 0, 15.0), exposition(2, 1, 15.0));
-        assert_eq!(first.lines().count(), 2 * host::series_per_host());
+        let host = Host::default();
+        let (first, second) = (exposition(&host, 2, 0, 15.0), exposition(&host, 2, 1, 15.0));
+        assert_eq!(first.lines().count(), 2 * host.series());
         assert!(
             first.contains("\nnode_load1{instance=\"host-00001.example:9100\",job=\"node\"} "),
             "{first}"

@@ -2,9 +2,10 @@
 //! timed apart. In memory, on one core: no Kafka.
 
 use super::catchup::resident_bytes;
-use super::host;
+use super::host::Host;
 use super::load::{START_MS, signer};
 use super::percentile;
+use crate::machine::rules::{RuleFault, load};
 use crate::machine::{Action, Event, Machine, Options, Position};
 use crate::shell::clock;
 use crate::wire::keyring::Signer;
@@ -101,15 +102,8 @@ impl Log {
     }
 }
 
-/// A log whose machine has these rules in force.
-fn begin(files: Vec<RuleFile>, signer: &Signer) -> Result<Log, RulesFault> {
-    let options = Options {
-        partition: 0,
-        keyring: signer.keyring(),
-        hash_key: 7,
-        producer_time: false,
-        snapshot_interval_ms: 0,
-    };
+/// The set of these files, and the host that has what they select.
+pub fn prepare(files: Vec<RuleFile>) -> Result<(RuleSet, Host), RulesFault> {
     let set = RuleSet {
         version: 1,
         applied_ms: START_MS,
@@ -118,6 +112,20 @@ fn begin(files: Vec<RuleFile>, signer: &Signer) -> Result<Log, RulesFault> {
         limits: Limits { series: Limits::MAX, alerts: Limits::MAX, firing_per_service: Limits::MAX },
         partitions: 0,
         files,
+    };
+    let told = |faults: Vec<RuleFault>| faults.iter().map(ToString::to_string).collect();
+    let host = Host::of(&load(&set).map_err(|faults| RulesFault::Refused(told(faults)))?);
+    Ok((set, host))
+}
+
+/// A log whose machine has these rules in force.
+fn begin(set: RuleSet, signer: &Signer) -> Result<Log, RulesFault> {
+    let options = Options {
+        partition: 0,
+        keyring: signer.keyring(),
+        hash_key: 7,
+        producer_time: false,
+        snapshot_interval_ms: 0,
     };
     let mut log = Log { machine: Machine::new(options), offset: 0, actions: Vec::new() };
     log.step(&signer.seal(0, &Control::Rules(set)), START_MS);
@@ -133,14 +141,15 @@ fn begin(files: Vec<RuleFile>, signer: &Signer) -> Result<Log, RulesFault> {
 
 /// Measures `rounds` rounds, `round_ms` of log time apart, after [`WARM_UP`].
 pub fn measure(
-    files: Vec<RuleFile>,
+    set: RuleSet,
+    host: &Host,
     series: usize,
     rounds: usize,
     round_ms: i64,
 ) -> Result<Costs, RulesFault> {
     let (signer, resident_before) = (signer(), resident_bytes());
-    let hosts = series.div_ceil(host::series_per_host());
-    let mut log = begin(files, &signer)?;
+    let hosts = series.div_ceil(host.series());
+    let mut log = begin(set, &signer)?;
     let (mut applied_ns, mut steps, mut busy) = (Vec::new(), Vec::new(), Duration::ZERO);
     let groups: BTreeSet<(&str, &str)> = log.machine.rules().map(|rule| (rule.file, rule.group)).collect();
     let (rules, groups) = (log.machine.rules().count(), groups.len());
@@ -149,9 +158,9 @@ pub fn measure(
         let time_ms = from_ms + round_ms / 2;
         let (mut applied, mut samples) = (Duration::ZERO, 0);
         for number in 0..hosts {
-            let value = host::batch(number, round, round_ms, time_ms)?;
+            let value = host.batch(number, round, round_ms, time_ms)?;
             applied += log.step(&value, time_ms);
-            samples += host::series_per_host();
+            samples += host.series();
         }
         // Past the next grid point: what comes due is evaluated here and nowhere else.
         let at_ms = from_ms + round_ms + 1;
@@ -177,7 +186,7 @@ pub fn measure(
     let summary = log.machine.summary();
     Ok(Costs {
         hosts,
-        series: hosts * host::series_per_host(),
+        series: hosts * host.series(),
         held: summary.series,
         rules,
         groups,
@@ -200,18 +209,30 @@ mod tests {
 
     const HOST: &str = include_str!("../../../config/rules/host.yaml");
 
+    fn run(content: &str, series: usize, rounds: usize) -> Result<Costs, RulesFault> {
+        let file = RuleFile { name: "some.yaml".to_owned(), content: content.to_owned() };
+        let (set, host) = prepare(vec![file])?;
+        measure(set, &host, series, rounds, 15_000)
+    }
+
     #[test]
     fn the_shipped_rules_are_forty_load_and_fire_where_a_host_is_in_trouble() {
-        let file =
-            |content: &str| vec![RuleFile { name: "host.yaml".to_owned(), content: content.to_owned() }];
-        let costs = measure(file(HOST), 2 * host::series_per_host(), 4, 15_000).expect("a small run");
+        let costs = run(HOST, 2 * Host::default().series(), 4).expect("a small run");
         assert_eq!((costs.hosts, costs.rules, costs.failures), (2, 40, 0));
         assert!(costs.held > costs.series / 2, "{costs:?}");
         // The first is down, and the eight disks of the second are full.
         assert!(costs.firing > 8, "{costs:?}");
-        let refused = measure(file("groups: [{name: g, rules: [{alert: A, expr: 'f('}]}]"), 1, 8, 15_000);
-        assert!(matches!(refused, Err(RulesFault::Refused(faults)) if faults[0].contains("host.yaml:1:")));
-        let rare = file("groups: [{name: g, interval: 1h, rules: [{alert: A, expr: up}]}]");
-        assert!(matches!(measure(rare, 1, 1, 15_000), Err(RulesFault::TooFew { rounds: 1 })));
+        let refused = run("groups: [{name: g, rules: [{alert: A, expr: 'f('}]}]", 1, 8);
+        assert!(matches!(refused, Err(RulesFault::Refused(faults)) if faults[0].contains("some.yaml:1:")));
+        let rare = run("groups: [{name: g, interval: 1h, rules: [{alert: A, expr: up}]}]", 1, 1);
+        assert!(matches!(rare, Err(RulesFault::TooFew { rounds: 1 })));
+    }
+
+    #[test]
+    fn what_no_node_exporter_tells_is_told_where_a_rule_selects_it() {
+        let content = "groups: [{name: g, rules: [{record: a:b, expr: 'sum by (db) (db_hits{db=~\"x|y.*\", zone!=\"z\"})'}, \
+                       {alert: A, expr: 'a:b > 0 and on () rate(db_sent_total[1m]) > 0'}]}]";
+        let costs = run(content, 1, 4).expect("a small run");
+        assert_eq!((costs.held, costs.firing, costs.failures), (3, 1, 0), "{costs:?}");
     }
 }
