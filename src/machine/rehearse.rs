@@ -1,7 +1,8 @@
 //! What a rule set would do if it were in force from now on: the switch and one evaluation of every group, on a machine
-//! that nobody needs any more.
+//! that nobody needs any more, beside the same evaluation without the switch.
 
 use super::rules::{self, Kind, Rule};
+use super::snapshot::SnapshotFault;
 use super::{Machine, Position};
 use crate::wire::{AlertId, AlertState, Labels, RuleSet};
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What a rehearsal found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rehearsal {
-    /// Each alert that is pending or firing before or after, in order of rules and labels.
+    /// Each alert that would be pending or firing now with the set or without it, in order of rules and labels.
     pub outlooks: Vec<Outlook>,
     /// Rules with a selector that no rule in force has: its series have not been kept so far, so that what the rule
     /// would find is not foreseen.
@@ -27,16 +28,16 @@ pub struct Standing {
     pub since_ms: i64,
 }
 
-/// An alert before and after.
+/// An alert without the set and with it, both now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outlook {
     /// Its rule.
     pub rule: String,
     /// Its labels.
     pub labels: Labels,
-    /// Now; none if it is neither pending nor firing.
+    /// With the rules in force; none if it would be neither pending nor firing.
     pub before: Option<Standing>,
-    /// Then.
+    /// With the set.
     pub after: Option<Standing>,
 }
 
@@ -73,25 +74,14 @@ impl Outlook {
 
 impl Machine {
     /// Puts the set in force in place of the one that is, whatever its version, and evaluates every group at the clock's
-    /// present time. A set with faults changes nothing.
-    #[must_use]
-    pub fn rehearse(mut self, set: &RuleSet) -> Rehearsal {
-        let before = self.standings();
+    /// present time; likewise the rules in force, so that what would happen anyway is not told as the set's doing. A set
+    /// with faults changes nothing. The fault is one of this program: the machine's own snapshot is not read back.
+    pub fn rehearse(mut self, set: &RuleSet) -> Result<Rehearsal, SnapshotFault> {
         let unforeseen = self.unforeseen(set);
-        let now_ms = self.clock_ms();
-        let cause = Position { offset: self.next_offset, append_ms: now_ms, log_append: true };
-        let set = RuleSet { version: self.live.version.saturating_add(1), ..set.clone() };
-        let mut actions = Vec::new();
-        self.switch_rules(cause, &set, now_ms, &mut actions);
-        let (mut spoken, mut reached) = (Vec::new(), Vec::new());
-        for at in 0..self.live.groups.len() {
-            let group = &mut self.live.groups[at];
-            if let Some(grid) = group.grid.at(now_ms) {
-                group.grid = grid;
-                self.evaluate_group(at, now_ms, (&mut spoken, &mut reached));
-            }
-        }
-        self.conclude(&mut spoken, &mut reached, cause, &mut actions);
+        let mut without = self.twin()?;
+        without.play_now(None);
+        let before = without.standings();
+        self.play_now(Some(set));
         let mut after = self.standings();
         let mut outlooks: Vec<Outlook> = before
             .into_iter()
@@ -109,7 +99,27 @@ impl Machine {
         outlooks.sort_by(|a, b| (&a.rule, &a.labels).cmp(&(&b.rule, &b.labels)));
         let failing =
             self.rules().filter_map(|rule| Some((rule.name.to_owned(), rule.fault?.to_owned()))).collect();
-        Rehearsal { outlooks, unforeseen, failing }
+        Ok(Rehearsal { outlooks, unforeseen, failing })
+    }
+
+    /// Switches to a set, if there is one, and evaluates every group at the clock's present time.
+    fn play_now(&mut self, set: Option<&RuleSet>) {
+        let now_ms = self.clock_ms();
+        let cause = Position { offset: self.next_offset, append_ms: now_ms, log_append: true };
+        let mut actions = Vec::new();
+        if let Some(set) = set {
+            let set = RuleSet { version: self.live.version.saturating_add(1), ..set.clone() };
+            self.switch_rules(cause, &set, now_ms, &mut actions);
+        }
+        let (mut spoken, mut reached) = (Vec::new(), Vec::new());
+        for at in 0..self.live.groups.len() {
+            let group = &mut self.live.groups[at];
+            if let Some(grid) = group.grid.at(now_ms) {
+                group.grid = grid;
+                self.evaluate_group(at, now_ms, (&mut spoken, &mut reached));
+            }
+        }
+        self.conclude(&mut spoken, &mut reached, cause, &mut actions);
     }
 
     /// Rules of a set that look at what nobody has kept so far. What the set itself records is made as the rules run.

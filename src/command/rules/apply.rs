@@ -138,7 +138,10 @@ fn prospects(config: &Config, set: &RuleSet, partitions: i32) -> Vec<Prospect> {
         prospects.push(match present_from_snapshot(config, &store, partition) {
             Ok((machine, begun)) => {
                 let (as_of_ms, version) = (machine.clock_ms(), machine.summary().rule_set_version);
-                Prospect::new(partition, begun, as_of_ms, version, machine.rehearse(set))
+                match machine.rehearse(set) {
+                    Ok(rehearsal) => Prospect::new(partition, begun, as_of_ms, version, rehearsal),
+                    Err(fault) => Prospect::unknown(partition, &fault.to_string()),
+                }
             }
             Err(fault) => {
                 let why = fault.to_string();

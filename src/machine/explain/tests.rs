@@ -14,6 +14,10 @@ const RULES: &str = "groups:
 
 /// Two hosts of one service and one of another; `load` of `h1` is over its bound from the start.
 fn machine() -> Machine {
+    machine_with(RULES)
+}
+
+fn machine_with(rules: &str) -> Machine {
     let signer = Signer::new(SigningKey::from_seed(&[1; 32]), "test/test.observations");
     let mut machine = Machine::new(Options {
         partition: 0,
@@ -29,7 +33,7 @@ fn machine() -> Machine {
         service_label: "service".to_owned(),
         limits: Limits::default(),
         partitions: 0,
-        files: vec![RuleFile { name: "r.yaml".to_owned(), content: RULES.to_owned() }],
+        files: vec![RuleFile { name: "r.yaml".to_owned(), content: rules.to_owned() }],
     };
     let tick = |wall_ms| signer.seal(0, &Control::Tick(Tick { worker: "a".to_owned(), wall_ms }));
     let mut records = vec![(0, signer.seal(0, &Control::Rules(set)))];
@@ -115,7 +119,7 @@ fn recording_rules_and_failures_are_explained_too() {
 #[test]
 fn a_rehearsal_says_which_alerts_an_edit_starts_stops_and_keeps() {
     use crate::machine::rehearse::{Outlook, Standing};
-    let edited = |content: &str| {
+    let edited_from = |rules: &str, content: &str| {
         let files = vec![RuleFile { name: "r.yaml".to_owned(), content: content.to_owned() }];
         let set = RuleSet {
             version: 1,
@@ -126,9 +130,9 @@ fn a_rehearsal_says_which_alerts_an_edit_starts_stops_and_keeps() {
             partitions: 0,
             files,
         };
-        let machine = machine();
+        let machine = machine_with(rules);
         let now_ms = machine.clock_ms();
-        let rehearsal = machine.rehearse(&set);
+        let rehearsal = machine.rehearse(&set).expect("its own snapshot");
         let told = |standing: Option<Standing>| {
             standing.map_or_else(String::new, |standing| {
                 format!("{:?} for {} s", standing.state, (now_ms - standing.since_ms) / 1000)
@@ -146,6 +150,7 @@ fn a_rehearsal_says_which_alerts_an_edit_starts_stops_and_keeps() {
         let unforeseen = rehearsal.unforeseen.iter().map(|rule| format!("{rule} is not foreseen"));
         rehearsal.outlooks.iter().map(words).chain(unforeseen).collect::<Vec<String>>()
     };
+    let edited = |content: &str| edited_from(RULES, content);
     let waits = "Busy h1 [Pending for 20 s]";
     assert_eq!(edited(RULES), [format!("{waits} Keeps [Pending for 20 s]")]);
     // 20 s of the condition, which a rate knows from its second sample on, are enough now: it fires at once. h3 is over
@@ -153,6 +158,9 @@ fn a_rehearsal_says_which_alerts_an_edit_starts_stops_and_keeps() {
     let eager = RULES.replace("for: 1m", "for: 20s").replace("> 0.9 ", "> 0.8 ");
     let h3 = "Busy h3 [] Starts [Pending for 0 s]";
     assert_eq!(edited(&eager), [format!("{waits} Fires [Firing for 20 s]").as_str(), h3]);
+    // What fires now anyway is not the edit's doing.
+    let soon = RULES.replace("for: 1m", "for: 20s1ms");
+    assert_eq!(edited_from(&soon, &soon), ["Busy h1 [Firing for 20 s] Keeps [Firing for 20 s]"]);
     assert_eq!(edited("groups: []"), [format!("{waits} Stops []")]);
     let renamed = RULES.replace("alert: Busy", "alert: Hot");
     let hot = "Hot h1 [] Starts [Pending for 0 s]";

@@ -56,6 +56,17 @@ struct Left {
     written: usize,
 }
 
+impl Machine {
+    /// Another machine in the same state, by way of its snapshot.
+    pub(in crate::machine) fn twin(&mut self) -> Result<Self, SnapshotFault> {
+        let parts: Vec<Vec<u8>> = self.capture().parts().collect();
+        let bytes: usize = parts.iter().map(Vec::len).sum();
+        let mut restore = Restore::new(self.options.clone(), bytes as u64);
+        parts.iter().try_for_each(|part| restore.part(part))?;
+        restore.finish()
+    }
+}
+
 impl Restore {
     /// Before the first part. `options` are those of the machine to be; `raw_bytes` is the length of all parts, as the
     /// manifest declares it: no count in the parts can claim more.
