@@ -11,7 +11,7 @@
 
 use super::file::INTERVAL_MS;
 use super::reader::{Fields, Reader, field};
-use super::{RuleFault, place};
+use super::{RuleFault, load, place};
 use crate::machine::promql::{Plan, Reach, Survey};
 use crate::machine::series::Selector;
 use crate::wire::yaml::{Node, Place, parse};
@@ -102,9 +102,11 @@ pub fn lint(set: &RuleSet, site: Site) -> Vec<Lint> {
 pub fn selects_nothing(set: &RuleSet, held: impl Fn(&Selector) -> Option<bool>) -> (Vec<Lint>, usize) {
     let trees: Vec<(&RuleFile, Node)> =
         set.files.iter().filter_map(|f| Some((f, parse(&f.content).ok()?))).collect();
+    let baselines = load(set).map(|compiled| compiled.baselines).unwrap_or_default();
     let (mut lints, mut unknown) = (Vec::new(), 0);
     for rule in trees.iter().flat_map(|(file, tree)| written(file, tree)) {
-        let Ok(plan) = Plan::compile(&rule.text) else { continue };
+        let Ok(mut plan) = Plan::compile(&rule.text) else { continue };
+        plan.settle_sigmas(&baselines);
         for interest in plan.interests() {
             match held(&interest.selector) {
                 None => unknown += 1,
@@ -275,7 +277,6 @@ impl Written<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::rules::load;
     use crate::wire::Limits;
 
     const SITE: Site = Site { partitions: 1, scrape_interval_ms: 15_000 };
@@ -389,6 +390,9 @@ groups:
             "a.yaml:1:45: rule \"A\": {__name__=\"x\"} selects no series of the newest snapshot [selects-nothing]"
         );
         assert!(lines.len() == 2 && lines[1].contains("rule \"B\""), "{lines:?}");
+        let sigma = "{baselines: [{name: b, series: m}], groups: [{name: g, rules: [{alert: A, expr: 'speed_sigma(m[5m]) > 3'}]}]}";
+        let held = |selector: &Selector| Some(matches!(selector.metric_name(), Some("m" | "b:deviation")));
+        assert_eq!(selects_nothing(&set(&[("a.yaml", sigma)]), held), (Vec::new(), 0));
     }
 
     #[test]
