@@ -162,12 +162,19 @@ fn rejoin_after(fences: &mut Vec<Duration>, now: Duration) -> Option<Duration> {
 fn run(
     config: &Config,
     membership: &Arc<Membership>,
-    mut consumer: Member,
+    first: Member,
     ended: &Receiver<()>,
     readiness: &Readiness,
 ) {
     let mut fences = Vec::new();
-    while serve(&consumer, ended, readiness) == Served::Fenced {
+    let mut member = Ok(first);
+    loop {
+        match &member {
+            Ok(consumer) if serve(consumer, ended, readiness) == Served::Ended => return,
+            Ok(_) => {}
+            // Settings that were good a moment ago: the next round tries again.
+            Err(fault) => tracing::warn!("not joined: {fault}"),
+        }
         let why = "a request of this worker's came twice, or another process joined the group with its id";
         let Some(wait) = rejoin_after(&mut fences, clock::monotonic()) else {
             tracing::error!(
@@ -184,11 +191,7 @@ fn run(
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {}
         }
-        match join(config, membership) {
-            Ok(member) => consumer = member,
-            // Settings that were good a moment ago: the next round tries again.
-            Err(fault) => tracing::warn!("not joined: {fault}"),
-        }
+        member = join(config, membership);
     }
 }
 
