@@ -6,7 +6,8 @@
 //! - [`Memo`]: (service, encoded name and labels) → what an earlier look-up found, "no rule selects it" included. It is
 //!   no state: it may forget everything at any time and the machine's answers stay the same. It knows the bytes by 128
 //!   bits of their keyed hash and does not keep them: that is a cache miss less for every sample, and no two inputs
-//!   collide by chance or, without the key, by intent.
+//!   collide by chance or, without the key, by intent. Entries stand in the order in which they came, which is mostly the
+//!   order in which they are asked for again: the next one is looked at first, and is near.
 //! - [`Buckets`]: hash → small integers, for whoever keeps the keys itself.
 
 use super::series::SeriesId;
@@ -23,15 +24,25 @@ const MEMO_ENTRIES_PER_SERIES: usize = 4;
 #[derive(Debug)]
 pub struct Memo {
     key: u64,
-    table: HashTable<Entry>,
+    entries: Vec<Entry>,
+    /// Places of entries, by their digests.
+    table: HashTable<u32>,
+    /// Behind the entry that was found last.
+    next: usize,
 }
 
 /// The bytes that name a series, as the memo knows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest(u64, u64);
 
+impl Digest {
+    /// Of no bytes that anybody will ever see.
+    const NONE: Self = Self(0, 0);
+}
+
 #[derive(Debug)]
 struct Entry {
+    /// [`Digest::NONE`] where it was forgotten.
     digest: Digest,
     found: Option<SeriesId>,
 }
@@ -40,7 +51,7 @@ impl Memo {
     /// An empty memo under a hash key.
     #[must_use]
     pub fn new(key: u64) -> Self {
-        Self { key, table: HashTable::new() }
+        Self { key, entries: Vec::new(), table: HashTable::new(), next: 0 }
     }
 
     /// What [`Self::get`] and [`Self::put`] know these bytes by.
@@ -56,32 +67,50 @@ impl Memo {
 
     /// `None` if the bytes are not known; `Some(None)` if they name a series that no rule selects.
     #[must_use]
-    pub fn get(&self, digest: Digest) -> Option<Option<SeriesId>> {
-        self.table.find(digest.0, |entry| entry.digest == digest).map(|entry| entry.found)
+    pub fn get(&mut self, digest: Digest) -> Option<Option<SeriesId>> {
+        let at = match self.entries.get(self.next) {
+            Some(entry) if entry.digest == digest => self.next,
+            Some(_) | None => {
+                *self.table.find(digest.0, |at| self.entries[*at as usize].digest == digest)? as usize
+            }
+        };
+        self.next = at + 1;
+        Some(self.entries[at].found)
     }
 
     /// Remembers bytes that are not known yet. `live` is the number of series in the store.
     pub fn put(&mut self, digest: Digest, found: Option<SeriesId>, live: usize) {
-        if self.table.len() >= MEMO_ENTRIES_MAX + MEMO_ENTRIES_PER_SERIES * live {
+        if self.entries.len() >= MEMO_ENTRIES_MAX + MEMO_ENTRIES_PER_SERIES * live {
             self.clear();
         }
-        self.table.insert_unique(digest.0, Entry { digest, found }, |entry| entry.digest.0);
+        let Ok(at) = u32::try_from(self.entries.len()) else { return };
+        self.entries.push(Entry { digest, found });
+        self.table.insert_unique(digest.0, at, |at| self.entries[*at as usize].digest.0);
+        self.next = self.entries.len();
     }
 
     /// Forgets what led to a series for which `gone` holds.
     pub fn forget(&mut self, gone: impl Fn(SeriesId) -> bool) {
-        self.table.retain(|entry| !entry.found.is_some_and(&gone));
+        let entries = &mut self.entries;
+        self.table.retain(|at| {
+            let entry = &mut entries[*at as usize];
+            let stays = !entry.found.is_some_and(&gone);
+            if !stays {
+                entry.digest = Digest::NONE;
+            }
+            stays
+        });
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.table = HashTable::new();
+        *self = Self::new(self.key);
     }
 
     /// Bytes taken, about.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.table.capacity() * (size_of::<Entry>() + 1)
+        self.entries.capacity() * size_of::<Entry>() + self.table.capacity() * (size_of::<u32>() + 1)
     }
 }
 
