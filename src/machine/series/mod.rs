@@ -331,7 +331,7 @@ impl Store {
     /// The newest sample in `(after_ms, to_ms]`, which may be a stale marker.
     #[must_use]
     pub fn latest(&self, id: SeriesId, after_ms: i64, to_ms: i64) -> Option<Point> {
-        self.window(id, after_ms, to_ms).last()
+        self.pages.get(id).ring.latest(after_ms, to_ms)
     }
 
     /// Forgets every series that was silent for longer than its longest lookback, or than baselines remember it, and

@@ -106,6 +106,15 @@ impl Ring {
         }
     }
 
+    /// The newest sample in `(after_ms, to_ms]`.
+    pub(super) fn latest(&self, after_ms: i64, to_ms: i64) -> Option<Point> {
+        match self.points.back() {
+            // Nearly always: the newest of all.
+            Some(newest) if newest.time_ms <= to_ms => (newest.time_ms > after_ms).then_some(*newest),
+            Some(_) | None => self.window(after_ms, to_ms).last(),
+        }
+    }
+
     /// The samples in `(after_ms, to_ms]`.
     pub(super) fn window(&self, after_ms: i64, to_ms: i64) -> Window<'_> {
         let (head, tail) = self.points.as_slices();
@@ -148,7 +157,15 @@ impl From<Vec<Point>> for Ring {
 }
 
 fn between(points: &[Point], after_ms: i64, to_ms: i64) -> &[Point] {
-    let from = points.partition_point(|point| point.time_ms <= after_ms);
-    let to = points.partition_point(|point| point.time_ms <= to_ms);
+    let (Some(first), Some(last)) = (points.first(), points.last()) else { return points };
+    // Mostly a window holds all that is kept, and a look at both ends is enough.
+    let from = match first.time_ms > after_ms {
+        true => 0,
+        false => points.partition_point(|point| point.time_ms <= after_ms),
+    };
+    let to = match last.time_ms <= to_ms {
+        true => points.len(),
+        false => points.partition_point(|point| point.time_ms <= to_ms),
+    };
     &points[from..to.max(from)]
 }
