@@ -128,7 +128,7 @@ impl Compiler<'_> {
         let mut hasher = blake3::Hasher::new();
         let from = self.words.partition_point(|word| word.start < place.start);
         for word in self.words[from..].iter().take_while(|word| word.end <= place.end) {
-            hasher.update(self.text[word.start..word.end].as_bytes()).update(b" ");
+            hasher.update(&self.text.as_bytes()[word.start..word.end]).update(b" ");
         }
         hasher.finalize().into()
     }

@@ -40,7 +40,7 @@ fn first(range: &Range<'_>) -> usize {
 fn anchored<'a>(range: &Range<'a>) -> Option<Range<'a>> {
     let last = range.points.last()?;
     let points = &range.points[first(range)..];
-    (last.time_ms > range.start_ms).then(|| Range { points, count: points.len(), ..*range })
+    (last.time_ms > range.start_ms).then_some(Range { points, count: points.len(), ..*range })
 }
 
 /// The values at the edges of a range, and the samples between.
