@@ -113,7 +113,7 @@ impl Machine {
         self.journal.seq
     }
 
-    /// Numbers for metrics and `status`. Walks over all series: not for each record.
+    /// Numbers for metrics and `status`. Walks over all alerts and pages: not for each record.
     #[must_use]
     pub fn summary(&self) -> Summary {
         let states = || self.live.groups.iter().flat_map(|group| &group.states);

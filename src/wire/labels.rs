@@ -73,6 +73,12 @@ impl Labels {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Memory of the texts and of the pointers to them.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.iter().map(|(name, value)| name.len() + value.len() + 2 * size_of::<Box<str>>()).sum()
+    }
 }
 
 impl From<std::collections::BTreeMap<String, String>> for Labels {

@@ -32,6 +32,8 @@ struct Table {
     index: Buckets,
     /// The labels that count, of each group.
     labels: Vec<Arc<Labels>>,
+    /// Their memory.
+    text_bytes: usize,
 }
 
 impl Groups {
@@ -58,7 +60,9 @@ impl Groups {
         let hash = table.projection.hash(key, item);
         let group = table.find(hash, item).unwrap_or_else(|| {
             let group = u32::try_from(table.labels.len()).unwrap_or(NONE - 1);
-            table.labels.push(Arc::new(table.projection.labels(item)));
+            let labels = table.projection.labels(item);
+            table.text_bytes += labels.bytes();
+            table.labels.push(Arc::new(labels));
             table.index.insert(hash, group);
             group
         });
@@ -100,13 +104,8 @@ impl Groups {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let column = |column: &Vec<u32>| column.capacity() * size_of::<u32>();
-        let text = |labels: &Arc<Labels>| -> usize {
-            labels.iter().map(|(name, value)| name.len() + value.len() + 2 * size_of::<Box<str>>()).sum()
-        };
         let table = |table: &Table| {
-            table.of.iter().map(column).sum::<usize>()
-                + table.index.bytes()
-                + table.labels.iter().map(text).sum::<usize>()
+            table.of.iter().map(column).sum::<usize>() + table.index.bytes() + table.text_bytes
         };
         self.tables.iter().map(table).sum()
     }
@@ -114,7 +113,8 @@ impl Groups {
 
 impl Table {
     fn new(projection: Projection) -> Self {
-        Self { projection, of: [Vec::new(), Vec::new()], index: Buckets::default(), labels: Vec::new() }
+        let of = [Vec::new(), Vec::new()];
+        Self { projection, of, index: Buckets::default(), labels: Vec::new(), text_bytes: 0 }
     }
 
     fn of_series(&self, item: &Item<'_>) -> Option<u32> {

@@ -300,7 +300,11 @@ impl Store {
         let stale = value.to_bits() == STALE_NAN_BITS;
         let value = if value.is_nan() && !stale { f64::NAN } else { value };
         self.version += 1;
-        series.ring.push(Point { time_ms, value }, clock_ms.saturating_sub(series.lookback_ms));
+        let cut_ms = clock_ms.saturating_sub(series.lookback_ms);
+        let before = series.ring.bytes();
+        series.ring.push(Point { time_ms, value }, cut_ms);
+        let grown = series.ring.bytes().saturating_sub(before);
+        self.pages.grew(grown);
         Ok(())
     }
 
@@ -372,15 +376,11 @@ impl Store {
     /// Memory taken, bytes, about.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let text = |labels: &Labels| -> usize {
-            labels.iter().map(|(name, value)| name.len() + value.len() + 2 * size_of::<Box<str>>()).sum()
-        };
-        let series: usize = self.pages.iter().map(|(_, s)| s.ring.bytes() + text(&s.labels)).sum();
         let selections: usize =
             self.selections.iter().map(|s| s.series.capacity() * size_of::<SeriesId>()).sum();
         let found = self.memo.bytes() + self.index.bytes();
         let remembered = self.groups.borrow().bytes() + self.shared.borrow().bytes();
-        series + self.pages.bytes() + selections + found + self.baselines.bytes() + remembered
+        self.pages.bytes() + selections + found + self.baselines.bytes() + remembered
     }
 
     /// The same series as they are now, for a snapshot.

@@ -27,6 +27,13 @@ pub(in crate::machine) struct Series {
     pub(in crate::machine) watch: Watch,
 }
 
+impl Series {
+    /// Memory of its samples and labels, bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.ring.bytes() + self.labels.bytes()
+    }
+}
+
 /// At most a thousand slots; `None` where an id is free, as those are that are not there.
 type Page = Vec<Option<Series>>;
 
@@ -35,6 +42,8 @@ type Page = Vec<Option<Series>>;
 pub(in crate::machine) struct Pages {
     pages: Vec<Shareable<Page>>,
     live: usize,
+    /// What [`Series::bytes`] of all comes to: counted as it changes, since it is asked for several times a second.
+    held_bytes: usize,
     /// Above the highest id that a series has or had.
     end: u32,
     /// How many series there ever were.
@@ -45,7 +54,7 @@ impl Pages {
     /// The same series as they are now, for a snapshot.
     pub(in crate::machine) fn lend(&mut self) -> Self {
         let pages = self.pages.iter_mut().map(Shareable::lend).collect();
-        Self { pages, live: self.live, end: self.end, seen: self.seen }
+        Self { pages, live: self.live, held_bytes: self.held_bytes, end: self.end, seen: self.seen }
     }
 
     /// How many series there are.
@@ -64,6 +73,7 @@ impl Pages {
         if self.pages.len() <= page {
             self.pages.resize_with(page + 1, Shareable::default);
         }
+        self.held_bytes += series.bytes();
         let slots = self.pages[page].to_mut();
         if slots.len() <= slot {
             slots.resize_with(slot + 1, || None);
@@ -79,7 +89,14 @@ impl Pages {
         let (page, slot) = place(id);
         let series = self.pages[page].to_mut()[slot].take();
         self.live -= usize::from(series.is_some());
+        let bytes = series.as_ref().map_or(0, Series::bytes);
+        self.held_bytes = self.held_bytes.saturating_sub(bytes);
         series
+    }
+
+    /// Counts what a series holds more than before, bytes.
+    pub(super) fn grew(&mut self, bytes: usize) {
+        self.held_bytes += bytes;
     }
 
     pub(super) fn get(&self, id: SeriesId) -> &Series {
@@ -111,15 +128,22 @@ impl Pages {
         })
     }
 
+    /// What series hold, as it was counted, bytes.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
     /// Ids below the highest that no series has.
     pub(super) fn free(&self) -> impl Iterator<Item = u32> {
         let mut live = self.iter().map(|(id, _)| id.0).peekable();
         (0..self.end).filter(move |id| live.next_if_eq(id).is_none())
     }
 
-    /// Memory of the slots, bytes.
+    /// Memory of the slots and of what series hold, bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.pages.iter().map(|page| page.capacity() * size_of::<Option<Series>>()).sum()
+        let slots = self.pages.iter().map(|page| page.capacity() * size_of::<Option<Series>>());
+        self.held_bytes + slots.sum::<usize>()
     }
 }
 

@@ -279,6 +279,8 @@ proptest! {
                 }
             }
             prop_assert_eq!(state(&by_key), state(&by_labels));
+            let held: usize = by_key.pages.iter().map(|(_, series)| series.bytes()).sum();
+            prop_assert_eq!(by_key.pages.held_bytes(), held);
         }
     }
 }
