@@ -17,6 +17,7 @@
 //! - Elements are summed in the order in which their series were first seen, which both replicas share; Prometheus has
 //!   no order of its own here. `topk`, `bottomk` and `limitk` take of equals those whose labels come first.
 //! - The result is sorted by labels unless its outermost function sorts it; `NaN` is canonical.
+//! - A sum or a mean over more than 256 samples is added up in blocks: see `blocks.rs` for by how much it may differ.
 //! - A subquery without a step takes one a minute, Prometheus's default; in `rules test` it takes one an
 //!   `evaluation_interval`, as promtool does.
 //! - `@ start()` and `@ end()` are the time of the evaluation: a rule has no other. A selector `@` a fixed time keeps
@@ -31,6 +32,7 @@
 
 mod aggregate;
 mod binary;
+mod blocks;
 mod call;
 mod compile;
 mod edges;
@@ -60,6 +62,7 @@ mod tests;
 mod vector;
 mod whole;
 
+pub(super) use blocks::Blocks;
 pub(super) use groups::Groups;
 pub(super) use shared::{Shared, share};
 

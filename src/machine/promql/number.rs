@@ -22,6 +22,12 @@ impl Sum {
         self.sum = sum;
     }
 
+    /// Adds the numbers of another sum.
+    pub(super) fn join(&mut self, other: Self) {
+        self.add(other.sum);
+        self.lost += other.lost;
+    }
+
     /// The sum, with what rounding lost put back.
     pub(super) fn value(self) -> f64 {
         self.sum + self.lost
@@ -31,7 +37,7 @@ impl Sum {
         Self { sum: factor * self.sum, lost: factor * self.lost }
     }
 
-    fn divided(self, by: f64) -> Self {
+    pub(super) fn divided(self, by: f64) -> Self {
         Self { sum: self.sum / by, lost: self.lost / by }
     }
 }

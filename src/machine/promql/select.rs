@@ -1,5 +1,6 @@
 //! What selectors and subqueries give at one time, and the functions over ranges.
 
+use super::blocks::{self, Fold, MANY};
 use super::edges;
 use super::evaluate::Evaluation;
 use super::fault::EvalFault;
@@ -17,9 +18,9 @@ pub(super) type Samples<'a> = Vec<(Item<'a>, Vec<Point>)>;
 
 /// A span of time, open on the left, milliseconds.
 #[derive(Debug, Clone, Copy)]
-struct Span {
-    start_ms: i64,
-    end_ms: i64,
+pub(super) struct Span {
+    pub(super) start_ms: i64,
+    pub(super) end_ms: i64,
 }
 
 impl<'a> Evaluation<'a> {
@@ -128,10 +129,19 @@ impl<'a> Evaluation<'a> {
                 let span = self.span(leaf);
                 let (from_ms, to_ms) = reach_ms(leaf, span.start_ms, span.end_ms);
                 let mut points: Vec<Point> = Vec::new();
-                let of_ends = OF_ENDS.contains(&node.name) && leaf.edges == Edges::Plain && !self.plainly();
+                let quick = leaf.edges == Edges::Plain && !self.plainly();
+                let of_ends = quick && OF_ENDS.contains(&node.name);
+                let fold = Fold::of(node.name).filter(|_| quick);
                 for id in self.series(*number) {
                     points.clear();
                     let window = self.store.window(id, from_ms, to_ms);
+                    let item = Item::of_series(id, self.store.labels(id), 0.0);
+                    if let Some(fold) = fold.filter(|_| window.len() > MANY)
+                        && let Some(value) = self.in_blocks(leaf, id, fold, span)
+                    {
+                        items.push(item.with_value(value));
+                        continue;
+                    }
                     let ends = if of_ends { window.rising_ends() } else { None };
                     let count = match ends {
                         Some(ends) => {
@@ -143,7 +153,6 @@ impl<'a> Evaluation<'a> {
                             points.len()
                         }
                     };
-                    let item = Item::of_series(id, self.store.labels(id), 0.0);
                     items.extend(self.of_range(node, &scalars, item, (&points, count), span)?);
                 }
             }
@@ -158,6 +167,15 @@ impl<'a> Evaluation<'a> {
             self.note(|| node.mark.quantile(scalars[0]));
         }
         Ok(items)
+    }
+
+    /// What the samples of a long window come to. Blocks are remembered for the time of the rule alone.
+    fn in_blocks(&self, leaf: &Leaf, id: SeriesId, fold: Fold, span: Span) -> Option<f64> {
+        if leaf.at.is_some() || self.times.at_ms != self.times.end_ms {
+            return blocks::fold(self.store, id, fold, span, None);
+        }
+        let mut remembered = self.store.blocks().borrow_mut();
+        blocks::fold(self.store, id, fold, span, Some((&mut remembered, leaf.offset_ms)))
     }
 
     fn of_range(

@@ -83,6 +83,7 @@ impl Loading {
         store.pages = super::Pages::default();
         store.index = super::Buckets::default();
         *store.groups.get_mut() = super::Groups::default();
+        *store.blocks.get_mut() = super::Blocks::default();
         store.version += 1;
         self.first_seen.clear();
         self.selected.iter_mut().for_each(Vec::clear);

@@ -34,7 +34,7 @@ pub use selector::{Matcher, Selector, anchored};
 
 use super::baseline::{Baselines, Said, Watch};
 use super::index::{Buckets, Memo};
-use super::promql::{Groups, Shared};
+use super::promql::{Blocks, Groups, Shared};
 use crate::wire::{Labels, labels::METRIC_NAME};
 use cap::Cap;
 use siphasher::sip::SipHasher13;
@@ -161,6 +161,7 @@ pub struct Store {
     /// What evaluations remember of the labels of series, and of values until the next change. No state.
     groups: RefCell<Groups>,
     shared: RefCell<Shared>,
+    blocks: RefCell<Blocks>,
 }
 
 impl Store {
@@ -184,6 +185,7 @@ impl Store {
             version: 0,
             groups: RefCell::default(),
             shared: RefCell::default(),
+            blocks: RefCell::default(),
         }
     }
 
@@ -201,6 +203,7 @@ impl Store {
         self.version += 1;
         *self.groups.get_mut() = Groups::default();
         *self.shared.get_mut() = Shared::default();
+        *self.blocks.get_mut() = Blocks::default();
     }
 
     fn in_first_seen_order(&self) -> Vec<SeriesId> {
@@ -379,7 +382,8 @@ impl Store {
         let selections: usize =
             self.selections.iter().map(|s| s.series.capacity() * size_of::<SeriesId>()).sum();
         let found = self.memo.bytes() + self.index.bytes();
-        let remembered = self.groups.borrow().bytes() + self.shared.borrow().bytes();
+        let remembered =
+            self.groups.borrow().bytes() + self.shared.borrow().bytes() + self.blocks.borrow().bytes();
         self.pages.bytes() + selections + found + self.baselines.bytes() + remembered
     }
 
@@ -414,6 +418,16 @@ impl Store {
         &self.shared
     }
 
+    /// What evaluations remember of the samples in long windows.
+    pub(super) fn blocks(&self) -> &RefCell<Blocks> {
+        &self.blocks
+    }
+
+    /// Event time of the newest sample that a series ever took, milliseconds since the epoch.
+    pub(super) fn newest_ms(&self, id: SeriesId) -> i64 {
+        self.pages.get(id).newest_ms
+    }
+
     /// Selections that a series with these labels is in.
     fn matching(&self, labels: &Labels) -> Vec<usize> {
         let named = self.named.get(labels.get(METRIC_NAME)).map_or(&[][..], Vec::as_slice);
@@ -440,6 +454,7 @@ impl Store {
             self.free.insert(id.0);
             self.version += 1;
             self.groups.get_mut().forget(id);
+            self.blocks.get_mut().forget(id);
         }
     }
 
