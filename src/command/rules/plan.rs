@@ -42,7 +42,9 @@ impl Prospect {
         Self { partition, known: Ok(Known { begun, as_of_ms, version, rehearsal }) }
     }
 
+    /// `why` may begin with the partition.
     pub(super) fn unknown(partition: i32, why: &str) -> Self {
+        let why = why.strip_prefix(&format!("partition {partition}: ")).unwrap_or(why);
         Self { partition, known: Err(why.to_owned()) }
     }
 }

@@ -77,7 +77,10 @@ alerts, if it were in force now:
 #[test]
 fn without_snapshots_the_plan_says_so_once() {
     let (old, new) = (set(7, NEW), set(8, NEW));
-    let nowhere = || (0..2).map(|partition| Prospect::unknown(partition, "no snapshots are kept")).collect();
+    let nowhere = || {
+        let why = |partition| format!("partition {partition}: no snapshots are kept");
+        (0..2).map(|partition| Prospect::unknown(partition, &why(partition))).collect()
+    };
     let text = Plan::new(Some(&old), &new, "t", nowhere()).in_words();
     let tail = "0 added, 0 changed, 0 removed; 2 rules as before\n\
                 what would become of alerts is not known: no snapshots are kept\n";
