@@ -57,7 +57,7 @@ fn plans<'t>(store: &mut Store, texts: impl Iterator<Item = &'t str>) -> Vec<Pla
     plans
 }
 
-/// Which parts of each text have a slot, as `part of text: slot`.
+/// The slot of each part of each text; parts inside a part stand before it.
 #[test]
 fn what_stands_twice_has_one_slot_and_what_it_holds_has_none() {
     let slots = |texts: &[&str]| {
